@@ -1,0 +1,167 @@
+package onceguard
+
+import (
+	"time"
+)
+
+// Verb says how an owner's attempt ended.
+type Verb uint8
+
+// What an owner can say of its attempt.
+const (
+	SettleSucceeded Verb = iota + 1 // T7
+	SettleFailed                    // T8: refused for good, surely nothing happened
+	SettleUnknown                   // T9, T9b
+	SettleReleased                  // T10: surely did not and will not act
+)
+
+// Renewal extends the lease of one's own claim (T6).
+type Renewal struct {
+	ID      RequestID
+	Attempt int64
+	Owner   Token
+	Lease   time.Duration
+}
+
+// Settlement is an owner's word on its attempt.
+type Settlement struct {
+	ID      RequestID
+	Attempt int64
+	Owner   Token
+	Verb    Verb
+	Result  Result // succeeded, or what a refusal carries
+	Reason  string // of anything but success; at most 4 KiB are kept
+}
+
+// MaxReason bounds the stored reason, in bytes.
+const MaxReason = 4 << 10
+
+// Renew decides T6. It never brings back a claim that is no longer claimed.
+func (r Record) Renew(n Renewal, now time.Time) Step {
+	if r.State == Absent {
+		return r.still(Missing)
+	}
+	if r.State != Claimed || !r.holds(n.Attempt, n.Owner) {
+		return r.still(Fenced)
+	}
+	after := r
+	if until := now.Add(n.Lease); until.After(r.LeaseUntil) {
+		after.LeaseUntil = until
+	}
+	s := r.step(Applied, T6, after)
+	s.Mine = true
+	return s
+}
+
+// Settle decides T7 to T10 and T14.
+func (r Record) Settle(s Settlement, now time.Time) Step {
+	if r.State == Absent {
+		return r.still(Missing)
+	}
+	if len(s.Reason) > MaxReason {
+		s.Reason = s.Reason[:MaxReason]
+	}
+	if r.State.Final() {
+		return r.settleFinal(s)
+	}
+	if !r.holds(s.Attempt, s.Owner) || r.State == Released {
+		return r.settleFenced(s)
+	}
+	var step Step
+	switch s.Verb {
+	case SettleSucceeded:
+		step = r.settled(T7, Succeeded, s, now)
+	case SettleFailed:
+		step = r.settleRefused(s, now)
+	case SettleUnknown:
+		step = r.settleUnknown(s, now)
+	default:
+		after := r
+		after.enter(Released, now)
+		after.Reason = s.Reason
+		step = r.step(Applied, T10, after, r.note(EvidenceReleased, "owner", s.Reason, nil))
+	}
+	step.Mine = true
+	return step
+}
+
+func (r Record) settled(t Transition, to State, s Settlement, now time.Time) Step {
+	after := r
+	after.enter(to, now)
+	after.SettledBy, after.Reason, after.Result = "owner", s.Reason, s.Result
+	return r.step(Settled, t, after)
+}
+
+// settleRefused is T8. A refusal of this attempt says nothing about an earlier
+// one whose request may still be on its way: only a downstream that remembers
+// refusals under our key makes it final.
+func (r Record) settleRefused(s Settlement, now time.Time) Step {
+	remembered := r.Policy.Kind == SafeRetryKind && r.Policy.Refusals == RefusalsRemembered
+	if !r.UnknownAttempt || remembered {
+		return r.settled(T8, Failed, s, now)
+	}
+	after := r
+	after.enter(Uncertain, now)
+	after.Reason = "refused, but an earlier attempt is unknown: " + s.Reason
+	return r.step(Parked, T8, after, r.note(EvidenceRefusal, "owner", s.Reason, s.Result.Body))
+}
+
+func (r Record) settleUnknown(s Settlement, now time.Time) Step {
+	if r.State == Uncertain {
+		return r.still(Parked) // said already, or the sweeper was faster
+	}
+	after := r
+	if r.noTakeover(r.Policy, now) == "" {
+		after.LeaseUntil, after.UnknownAttempt, after.Reason = now, true, s.Reason
+		return r.step(Applied, T9b, after, r.note(EvidenceTakeover, "owner", "outcome unknown: "+s.Reason, nil))
+	}
+	after.enter(Uncertain, now)
+	after.Reason = s.Reason
+	return r.step(Parked, T9, after, r.note(EvidenceParked, "owner", s.Reason, nil))
+}
+
+// settleFinal is T14, or the repeat of the settlement that made r final.
+func (r Record) settleFinal(s Settlement) Step {
+	step := r.still(Settled)
+	step.Mine = r.holds(s.Attempt, s.Owner)
+	var said State
+	switch s.Verb {
+	case SettleSucceeded:
+		said = Succeeded
+	case SettleFailed:
+		said = Failed
+	case SettleReleased:
+		said = Released
+	default:
+		return step // "I do not know" contradicts nothing
+	}
+	same := said == r.State && (s.Result.Digest == r.Result.Digest || r.Result.Missing != HasBody)
+	if same || (said != Succeeded && r.State == Failed) {
+		return step
+	}
+	step.Transition = T14
+	step.Evidence = []Evidence{{ID: r.ID, Kind: EvidenceConflict, Attempt: s.Attempt, By: "owner", Detail: "late " + said.String() + ": " + s.Reason, Body: cut(s.Result.Body)}}
+	return step
+}
+
+// settleFenced refuses a superseded attempt but keeps what it learned.
+func (r Record) settleFenced(s Settlement) Step {
+	step := r.still(Fenced)
+	step.Mine = r.holds(s.Attempt, s.Owner)
+	switch {
+	case step.Mine && s.Verb == SettleReleased:
+		step.Outcome = Applied // T10 again
+	case s.Verb == SettleSucceeded:
+		step.Evidence = []Evidence{{ID: r.ID, Kind: EvidenceLate, Attempt: s.Attempt, By: "owner", Detail: "succeeded late: " + s.Reason, Body: cut(s.Result.Body)}}
+	case s.Verb == SettleFailed:
+		step.Evidence = []Evidence{{ID: r.ID, Kind: EvidenceLate, Attempt: s.Attempt, By: "owner", Detail: "refused late: " + s.Reason, Body: cut(s.Result.Body)}}
+	}
+	return step
+}
+
+func cut(b []byte) []byte {
+	if len(b) > MaxEvidenceBody {
+		return b[:MaxEvidenceBody:MaxEvidenceBody]
+	}
+	return b
+}
