@@ -51,8 +51,5 @@ type Checkpoint struct {
 
 // note builds evidence about r's present attempt.
 func (r Record) note(k EvidenceKind, by, detail string, body []byte) Evidence {
-	if len(body) > MaxEvidenceBody {
-		body, detail = body[:MaxEvidenceBody:MaxEvidenceBody], detail+" (body cut)"
-	}
-	return Evidence{ID: r.ID, Kind: k, Attempt: r.Attempt, By: by, Detail: detail, Body: body}
+	return Evidence{ID: r.ID, Kind: k, Attempt: r.Attempt, By: by, Detail: detail, Body: body}.Bounded()
 }

@@ -140,7 +140,7 @@ func (r Record) settleFinal(s Settlement) Step {
 		return step
 	}
 	step.Transition = T14
-	step.Evidence = []Evidence{{ID: r.ID, Kind: EvidenceConflict, Attempt: s.Attempt, By: "owner", Detail: "late " + said.String() + ": " + s.Reason, Body: cut(s.Result.Body)}}
+	step.Evidence = []Evidence{s.note(EvidenceConflict, "late "+said.String()+": "+s.Reason)}
 	return step
 }
 
@@ -152,16 +152,15 @@ func (r Record) settleFenced(s Settlement) Step {
 	case step.Mine && s.Verb == SettleReleased:
 		step.Outcome = Applied // T10 again
 	case s.Verb == SettleSucceeded:
-		step.Evidence = []Evidence{{ID: r.ID, Kind: EvidenceLate, Attempt: s.Attempt, By: "owner", Detail: "succeeded late: " + s.Reason, Body: cut(s.Result.Body)}}
+		step.Evidence = []Evidence{s.note(EvidenceLate, "succeeded late: "+s.Reason)}
 	case s.Verb == SettleFailed:
-		step.Evidence = []Evidence{{ID: r.ID, Kind: EvidenceLate, Attempt: s.Attempt, By: "owner", Detail: "refused late: " + s.Reason, Body: cut(s.Result.Body)}}
+		step.Evidence = []Evidence{s.note(EvidenceLate, "refused late: "+s.Reason)}
 	}
 	return step
 }
 
-func cut(b []byte) []byte {
-	if len(b) > MaxEvidenceBody {
-		return b[:MaxEvidenceBody:MaxEvidenceBody]
-	}
-	return b
+// note builds evidence about the attempt that the settlement speaks of, which
+// need not be the row's present one.
+func (s Settlement) note(k EvidenceKind, detail string) Evidence {
+	return Evidence{ID: s.ID, Kind: k, Attempt: s.Attempt, By: "owner", Detail: detail, Body: s.Result.Body}.Bounded()
 }
