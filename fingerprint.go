@@ -1,10 +1,12 @@
 package onceguard
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -106,10 +108,13 @@ func ParseFingerprint(s string) (Fingerprint, error) {
 	return f, nil
 }
 
-// fingerprintKey is one fingerprint key of a store.
+// fingerprintKey is one fingerprint key of a store. The secret is inside a
+// function, because printing a struct that holds keys in unexported fields
+// passes by Format: it then shows an address. A key never made has no secret,
+// and sum panics rather than fingerprint under an empty one.
 type fingerprintKey struct {
 	id     string
-	secret []byte
+	secret func() []byte
 }
 
 // newFingerprintKey checks the id (1 to 64 of A-Z a-z 0-9 _ -) and that the
@@ -121,13 +126,14 @@ func newFingerprintKey(id string, secret []byte) (fingerprintKey, error) {
 	if len(secret) < sha256.Size {
 		return fingerprintKey{}, &IdentityError{Field: "fingerprint", Problem: "key " + strconv.Quote(id) + " has " + strconv.Itoa(len(secret)) + " bytes", Mend: "use at least 32 random bytes"}
 	}
-	return fingerprintKey{id: id, secret: append([]byte(nil), secret...)}, nil
+	own := bytes.Clone(secret)
+	return fingerprintKey{id: id, secret: func() []byte { return own }}, nil
 }
 
 // sum is HMAC-SHA-256 over the tag and the kind, each after its length as 8
 // bytes big-endian, and then the data, which comes last and needs no length.
 func (k fingerprintKey) sum(kind fingerprintKind, data []byte) Fingerprint {
-	mac := hmac.New(sha256.New, k.secret)
+	mac := hmac.New(sha256.New, k.secret())
 	var space [64]byte
 	head := appendField(space[:0], fingerprintTag)
 	mac.Write(appendField(head, string(kind)))
@@ -137,9 +143,10 @@ func (k fingerprintKey) sum(kind fingerprintKind, data []byte) Fingerprint {
 	return f
 }
 
-// String and GoString keep the secret out of logs and errors.
-func (k fingerprintKey) String() string   { return "fingerprint key " + strconv.Quote(k.id) }
-func (k fingerprintKey) GoString() string { return k.String() }
+// Format keeps the secret out of logs and errors, whatever the verb.
+func (k fingerprintKey) Format(s fmt.State, _ rune) {
+	_, _ = s.Write([]byte("fingerprint key " + strconv.Quote(k.id)))
+}
 
 func keyIDProblem(id string) string {
 	if id == "" || len(id) > 64 {
