@@ -26,6 +26,7 @@ const (
 	ErrFrozen      Code = "frozen"       // the store may have forgotten claims; nothing runs until acknowledged
 	ErrKeyMissing  Code = "key-missing"  // the fingerprint key that the record names is not here
 	ErrNotExecuted Code = "not-executed" // the effect said that it surely did not happen; the request may be tried again
+	ErrStale       Code = "stale"        // a decision about a record that moved on; nothing changed
 	ErrInvalid     Code = "invalid"      // the request is malformed; nothing ran
 )
 
@@ -100,6 +101,8 @@ func (e *Error) advice() string {
 		return "the store may have forgotten claims (failover or restore); nothing was run; a person must acknowledge it" + e.where()
 	case ErrKeyMissing:
 		return "load the fingerprint key that the record names; nothing was run by this call"
+	case ErrStale:
+		return "nothing was changed; read the record again and decide anew"
 	case ErrNotExecuted:
 		return "the effect surely did not happen; the same request may be tried again"
 	}

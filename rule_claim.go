@@ -159,11 +159,19 @@ func (r Record) claimClaimed(c Claim, now time.Time) Step {
 		s.Evidence = append(ev, s.Evidence...)
 		return s
 	}
-	ev = append(ev, r.note(EvidenceTakeover, "caller", fmt.Sprintf("attempt %d, claimed %s, process %s: lease over, outcome unknown",
-		r.Attempt, r.ClaimedAt.UTC().Format(time.RFC3339Nano), r.Process), nil))
+	ev = append(ev, r.note(EvidenceTakeover, "caller", r.claimed()+"lease over, outcome unknown", nil))
 	after.UnknownAttempt = true
 	after.grant(c, now)
 	return r.step(Granted, T4, after, ev...)
+}
+
+// claimedMark stands before the claim's time in evidence about an attempt; a
+// reconcile query reads it back.
+const claimedMark = "claimed "
+
+// claimed describes the present attempt, for evidence that outlives it.
+func (r Record) claimed() string {
+	return fmt.Sprintf("attempt %d, %s%s, process %s: ", r.Attempt, claimedMark, r.ClaimedAt.UTC().Format(time.RFC3339Nano), r.Process)
 }
 
 // noTakeover says why p forbids another attempt after an unknown one; empty
@@ -186,7 +194,7 @@ func (r Record) park(now time.Time, by, why string) Step {
 	after := r
 	after.enter(Uncertain, now)
 	after.Reason = why
-	return r.step(Parked, T5, after, r.note(EvidenceParked, by, fmt.Sprintf("%s (process %s)", why, r.Process), nil))
+	return r.step(Parked, T5, after, r.note(EvidenceParked, by, r.claimed()+why, nil))
 }
 
 func (r Record) policyNote(c Claim) []Evidence {

@@ -111,7 +111,7 @@ func (r Record) Resolve(n Resolution, now time.Time) Step {
 	case ResolveRunAgain:
 		after.enter(Released, now)
 		after.UnknownAttempt, after.Waived = true, true
-		ev.Kind = EvidenceWaiver
+		ev.Kind, ev.Detail = EvidenceWaiver, r.claimed()+ev.Detail
 	default: // ResolveNote
 		ev.Kind = EvidenceLookup
 		return Step{Outcome: Parked, Record: r, Evidence: []Evidence{ev}}

@@ -113,7 +113,7 @@ func (r Record) settleUnknown(s Settlement, now time.Time) Step {
 	after := r
 	if r.noTakeover(r.Policy, now) == "" {
 		after.LeaseUntil, after.UnknownAttempt, after.Reason = now, true, s.Reason
-		return r.step(Applied, T9b, after, r.note(EvidenceTakeover, "owner", "outcome unknown: "+s.Reason, nil))
+		return r.step(Applied, T9b, after, r.note(EvidenceTakeover, "owner", r.claimed()+"outcome unknown: "+s.Reason, nil))
 	}
 	after.enter(Uncertain, now)
 	after.Reason = s.Reason

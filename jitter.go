@@ -1,0 +1,14 @@
+package onceguard
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// jitter spreads d over [d/2, d], so that waiters do not move in step.
+func jitter(d time.Duration) time.Duration {
+	if d <= 1 {
+		return d
+	}
+	return d/2 + rand.N(d/2+1)
+}
