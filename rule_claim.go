@@ -2,6 +2,7 @@ package onceguard
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -127,18 +128,32 @@ func (r Record) claimReleased(c Claim, now time.Time, match bool) Step {
 		after.grant(c, now)
 		return r.step(Granted, T3, after, ev...)
 	}
-	policy := stricter(r.Policy, c.Policy)
-	if left, ok := (Record{Policy: policy, KeyedAt: r.KeyedAt}).HorizonLeft(now); ok && left <= 0 {
-		if !r.Waived {
-			after.enter(Uncertain, now)
-			after.Reason = "an earlier attempt is unknown and the horizon of its downstream key is over"
-			return r.step(Parked, T3, after, r.note(EvidenceParked, "caller", after.Reason, nil))
+	after.Policy = stricter(r.Policy, c.Policy) // from here on the row goes by it
+	left, ok := after.HorizonLeft(now)
+	over := ok && left <= 0
+	if (over || !after.Policy.repeats()) && !r.ordered() {
+		why := "the policy is " + after.Policy.Kind.String()
+		if over {
+			why = "the horizon of its downstream key is over"
 		}
+		after.enter(Uncertain, now)
+		after.Reason = "an earlier attempt is unknown and " + why
+		return r.step(Parked, T3, after, append(r.policyNote(c), r.note(EvidenceParked, "caller", after.Reason, nil))...)
+	}
+	if over {
 		after.KeyedAt = now // a person ordered this run knowing that
 	}
 	after.grant(c, now)
+	if r.ordered() {
+		after.SettledBy = r.SettledBy // the order stands until its run becomes unknown
+	}
 	return r.step(Granted, T3, after, r.policyNote(c)...)
 }
+
+// ordered reports whether a person's order to run again covers every attempt
+// that is unknown. SettledBy carries it: a takeover and T9b clear that, since
+// what they leave unknown came after the order.
+func (r Record) ordered() bool { return r.Waived && strings.HasPrefix(r.SettledBy, operatorPrefix) }
 
 // claimClaimed is T2, T4 or T5, in this order: one's own lost answer is never
 // a lapsed claim of somebody else.
@@ -159,6 +174,7 @@ func (r Record) claimClaimed(c Claim, now time.Time) Step {
 		s.Evidence = append(ev, s.Evidence...)
 		return s
 	}
+	after.Policy = stricter(r.Policy, c.Policy)
 	ev = append(ev, r.note(EvidenceTakeover, "caller", r.claimed()+"lease over, outcome unknown", nil))
 	after.UnknownAttempt = true
 	after.grant(c, now)

@@ -29,6 +29,7 @@ func (r Record) Prune(now time.Time) Step {
 // An existing row is never changed.
 func (r Record) Import(given Record) Step {
 	if r.State == Absent {
+		given.Reason, given.SettledBy = keptText(given.Reason), keptText(given.SettledBy)
 		return Step{Outcome: Applied, Record: given, Write: true}
 	}
 	if r.State == given.State && r.Result.Digest == given.Result.Digest {

@@ -59,9 +59,11 @@ func (n Resolution) Validate() error {
 	return nil
 }
 
+const operatorPrefix = "operator:"
+
 func (n Resolution) settledBy() string {
 	if n.Who == ByOperator {
-		return "operator:" + n.By
+		return operatorPrefix + n.By
 	}
 	return string(n.Who)
 }
@@ -71,6 +73,13 @@ func (n Resolution) settledBy() string {
 func (r Record) Resolve(n Resolution, now time.Time) Step {
 	if r.State == Absent {
 		return r.still(Missing)
+	}
+	if n.Validate() != nil {
+		return r.still(Stale) // stores say why before they come here
+	}
+	n.Reason, n.By = keptText(n.Reason), keptText(n.By)
+	if r.repeats(n) {
+		return r.still(Applied)
 	}
 	if n.Verdict == ResolvePark {
 		if r.State != Claimed || r.Attempt != n.Attempt || r.Policy.repeats() {
@@ -103,7 +112,6 @@ func (r Record) Resolve(n Resolution, now time.Time) Step {
 		if r.RunAfterNeverWill {
 			after.enter(Released, now)
 			after.Generation++ // the old key may be burned downstream
-			after.Owner = OwnerHash{}
 		} else {
 			after.enter(Failed, now)
 			after.Reason = "never-happened: " + n.Reason
@@ -119,6 +127,23 @@ func (r Record) Resolve(n Resolution, now time.Time) Step {
 	return r.step(Applied, t, after, ev)
 }
 
+// repeats reports whether n is the decision that already released or parked r:
+// its answer was lost, or another observer was as quick.
+func (r Record) repeats(n Resolution) bool {
+	if r.Attempt != n.Attempt || r.Reason != n.Reason {
+		return false
+	}
+	switch n.Verdict {
+	case ResolvePark:
+		return r.State == Uncertain
+	case ResolveNeverWill:
+		return r.State == Released && r.SettledBy == n.settledBy() && !r.UnknownAttempt
+	case ResolveRunAgain:
+		return r.State == Released && r.SettledBy == n.settledBy() && r.ordered()
+	}
+	return false
+}
+
 // resolveFinal answers a repeat of the decision that settled r, and keeps a
 // differing one as evidence (T14).
 func (r Record) resolveFinal(n Resolution) Step {
@@ -129,13 +154,15 @@ func (r Record) resolveFinal(n Resolution) Step {
 	case ResolveNote, ResolveRunAgain:
 		return r.still(Stale)
 	}
+	s := r.still(Stale)
 	if said == r.State {
 		if r.SettledBy == n.settledBy() {
-			return r.still(Applied)
+			s = r.still(Applied)
 		}
-		return r.still(Stale)
+		if said == Failed || n.Result.Digest == ([32]byte{}) || n.Result.Digest == r.Result.Digest || r.Result.Missing != HasBody {
+			return s
+		}
 	}
-	s := r.still(Stale)
 	s.Transition = T14
 	s.Evidence = []Evidence{r.note(EvidenceConflict, n.settledBy(), "late verdict "+n.Verdict.String()+": "+n.Reason, n.Result.Body)}
 	return s

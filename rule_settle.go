@@ -58,9 +58,7 @@ func (r Record) Settle(s Settlement, now time.Time) Step {
 	if r.State == Absent {
 		return r.still(Missing)
 	}
-	if len(s.Reason) > MaxReason {
-		s.Reason = s.Reason[:MaxReason]
-	}
+	s.Reason = keptText(s.Reason)
 	if r.State.Final() {
 		return r.settleFinal(s)
 	}
@@ -73,13 +71,13 @@ func (r Record) Settle(s Settlement, now time.Time) Step {
 		step = r.settled(T7, Succeeded, s, now)
 	case SettleFailed:
 		step = r.settleRefused(s, now)
-	case SettleUnknown:
-		step = r.settleUnknown(s, now)
-	default:
+	case SettleReleased:
 		after := r
 		after.enter(Released, now)
 		after.Reason = s.Reason
 		step = r.step(Applied, T10, after, r.note(EvidenceReleased, "owner", s.Reason, nil))
+	default: // SettleUnknown, and any verb of a later version
+		step = r.settleUnknown(s, now)
 	}
 	step.Mine = true
 	return step
@@ -94,9 +92,10 @@ func (r Record) settled(t Transition, to State, s Settlement, now time.Time) Ste
 
 // settleRefused is T8. A refusal of this attempt says nothing about an earlier
 // one whose request may still be on its way: only a downstream that remembers
-// refusals under our key makes it final.
+// refusals under our key makes it final. Not after a person's order to run
+// again, which may have come when the downstream had forgotten the key.
 func (r Record) settleRefused(s Settlement, now time.Time) Step {
-	remembered := r.Policy.Kind == SafeRetryKind && r.Policy.Refusals == RefusalsRemembered
+	remembered := r.Policy.Kind == SafeRetryKind && r.Policy.Refusals == RefusalsRemembered && !r.Waived
 	if !r.UnknownAttempt || remembered {
 		return r.settled(T8, Failed, s, now)
 	}
@@ -112,7 +111,7 @@ func (r Record) settleUnknown(s Settlement, now time.Time) Step {
 	}
 	after := r
 	if r.noTakeover(r.Policy, now) == "" {
-		after.LeaseUntil, after.UnknownAttempt, after.Reason = now, true, s.Reason
+		after.LeaseUntil, after.UnknownAttempt, after.Reason, after.SettledBy = now, true, s.Reason, ""
 		return r.step(Applied, T9b, after, r.note(EvidenceTakeover, "owner", r.claimed()+"outcome unknown: "+s.Reason, nil))
 	}
 	after.enter(Uncertain, now)
