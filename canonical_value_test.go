@@ -117,16 +117,14 @@ func TestCanonicalValue(t *testing.T) {
 			g int
 		}{1, 2, 3, 4, 5, 6, 7}, `{"-":3,"D":4,"F":6,"a b":5,"b":1}`},
 		"option string": {struct {
-			A int     `json:",string"`
-			B float64 `json:",string"`
-			C bool    `json:",string"`
-			//lint:ignore SA5008 encoding/json quotes strings twice
+			A int         `json:",string"`
+			B float64     `json:",string"`
+			C bool        `json:",string"`
 			D string      `json:",string"`
 			E *int        `json:",string"`
 			F json.Number `json:",string"`
 			//lint:ignore SA5008 the option must have no effect here
-			G []int `json:",string"`
-			//lint:ignore SA5008 the option must have no effect here
+			G []int   `json:",string"`
 			H textInt `json:",string"`
 		}{1, 100, true, `a"`, &zero, "1.50", []int{1}, 2}, `{"A":"1","B":"100","C":"true","D":"\"a\\\"\"","E":"0","F":"1.5","G":[1],"H":"i2"}`},
 		"embedded": {struct {
