@@ -14,33 +14,32 @@ var (
 )
 
 // IssuedAt returns the time the key carries, in UTC: the one given to
-// [Key.WithIssuedAt], or else the newest time of the parts that are exactly a
+// [Key.WithIssuedAt], or else that of its only part if that is exactly a
 // UUIDv7 (RFC 9562) or a ULID between the years 2020 and 2100, to the
 // millisecond. A key older than the identity retention is Expired and never
 // runs, because its receipt may be gone.
 //
-// A part that outlives its requests, such as the UUIDv7 of a customer, makes
-// each key look as old as the customer. Give such keys the time of the
-// occasion by WithIssuedAt.
+// Keys of several parts carry no time by themselves: an id beside a month or a
+// try is that of something which outlives the intention, such as a customer.
+// Give the time of the occasion by WithIssuedAt where there is one, also where
+// a single id is much older than what is asked for (a refund years later).
 func (k Key) IssuedAt() (time.Time, bool) {
 	if !k.issued.IsZero() {
 		return k.issued, true
 	}
-	var newest time.Time
-	for _, p := range k.Parts() {
-		ms, ok := uuidTime(p.Value)
-		if !ok {
-			ms, ok = ulidTime(p.Value)
-		}
-		if !ok {
-			continue
-		}
-		t := time.UnixMilli(ms).UTC()
-		if !t.Before(firstIssue) && t.Before(lastIssue) && t.After(newest) {
-			newest = t
-		}
+	parts := k.Parts()
+	if len(parts) != 1 {
+		return time.Time{}, false
 	}
-	return newest, !newest.IsZero()
+	ms, ok := uuidTime(parts[0].Value)
+	if !ok {
+		ms, ok = ulidTime(parts[0].Value)
+	}
+	t := time.UnixMilli(ms).UTC()
+	if !ok || t.Before(firstIssue) || !t.Before(lastIssue) {
+		return time.Time{}, false
+	}
+	return t, true
 }
 
 // WithIssuedAt returns the key with the time at which its intention arose,

@@ -141,17 +141,15 @@ function encodeKey(c) {
 }
 
 function issuedAt(c) {
-  let newest;
-  for (const value of c.parts === undefined ? [c.raw ?? ""] : c.parts.map((p) => p.value)) {
-    let ms;
-    if (/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i.test(value)) {
-      ms = parseInt(value.slice(0, 8) + value.slice(9, 13), 16);
-    } else if (/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/.test(value) || /^[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(value)) {
-      ms = [...value.slice(0, 10).toUpperCase()].reduce((n, d) => n * 32 + "0123456789ABCDEFGHJKMNPQRSTVWXYZ".indexOf(d), 0);
-    }
-    if (ms >= 1577836800000 && ms < 4102444800000) newest = Math.max(newest ?? 0, ms);
+  if (c.parts !== undefined && c.parts.length !== 1) return undefined;
+  const value = c.parts === undefined ? c.raw ?? "" : c.parts[0].value;
+  let ms;
+  if (/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i.test(value)) {
+    ms = parseInt(value.slice(0, 8) + value.slice(9, 13), 16);
+  } else if (/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/.test(value) || /^[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(value)) {
+    ms = [...value.slice(0, 10).toUpperCase()].reduce((n, d) => n * 32 + "0123456789ABCDEFGHJKMNPQRSTVWXYZ".indexOf(d), 0);
   }
-  return newest;
+  return ms >= 1577836800000 && ms < 4102444800000 ? ms : undefined;
 }
 
 function field(bytes) {

@@ -151,20 +151,18 @@ def encode_key(case):
 
 
 def issued_at(case):
-    newest = None
     values = [p["value"] for p in case["parts"]] if "parts" in case else [case.get("raw", "")]
-    for value in values:
-        ms = None
-        if re.fullmatch("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", value, re.I | re.A):
-            ms = uuid.UUID(value).int >> 80
-        elif len(value) == 26 and value in (value.upper(), value.lower()) \
-                and re.fullmatch("[0-7][0-9A-HJKMNP-TV-Z]{25}", value.upper()):
-            ms = 0
-            for letter in value.upper()[:10]:
-                ms = ms * 32 + "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(letter)
-        if ms is not None and 1577836800000 <= ms < 4102444800000:
-            newest = ms if newest is None else max(newest, ms)
-    return newest
+    if len(values) != 1:
+        return None
+    value, ms = values[0], None
+    if re.fullmatch("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", value, re.I | re.A):
+        ms = uuid.UUID(value).int >> 80
+    elif len(value) == 26 and value in (value.upper(), value.lower()) \
+            and re.fullmatch("[0-7][0-9A-HJKMNP-TV-Z]{25}", value.upper()):
+        ms = 0
+        for letter in value.upper()[:10]:
+            ms = ms * 32 + "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(letter)
+    return ms if ms is not None and 1577836800000 <= ms < 4102444800000 else None
 
 
 def field(data):
