@@ -180,6 +180,29 @@ func (r *Reconciler) Once(ctx context.Context) (ReconcileStats, error) {
 	return stats, nil
 }
 
+// Ask asks about one request now, without regard to backoff, and reports
+// whether the answer settled it. A request that is not uncertain is left alone;
+// one whose action is not registered is an error.
+func (r *Reconciler) Ask(ctx context.Context, id RequestID) (settled bool, err error) {
+	answers, err := r.g.store.Get(ctx, []RequestID{id})
+	if err == nil {
+		err = answers[0].Err
+	}
+	if err != nil {
+		return false, err
+	}
+	rec := answers[0].Record
+	if rec.State != Uncertain {
+		return false, nil
+	}
+	l, ok := r.lookups[rec.Action]
+	if !ok {
+		return false, &Error{Code: ErrInvalid, RequestID: id, Action: rec.Action, Key: rec.Key, Store: r.g.name, MayHaveRun: true, Reason: "no lookup is registered for this action"}
+	}
+	r.due(rec)
+	return r.ask(ctx, l, id)
+}
+
 // due reports whether rec may be asked about now, by this process's own clock.
 func (r *Reconciler) due(rec Record) bool {
 	now, err := r.g.opts.clock.Now()
