@@ -1,0 +1,79 @@
+package pgstore_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/pgtest"
+	"github.com/onceguard/onceguard/pgstore"
+	"github.com/onceguard/onceguard/storetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// migrated gives a database with the schema and a table for the caller's rows.
+func migrated(t testing.TB, c *pgtest.Cluster) (url string) {
+	t.Helper()
+	c.TemplateDatabase(t, "onceguard_template", func(url string) error {
+		if err := pgstore.Migrate(context.Background(), url); err != nil {
+			return err
+		}
+		conn, err := pgx.Connect(context.Background(), url)
+		if err != nil {
+			return err
+		}
+		_, err = conn.Exec(context.Background(), "CREATE TABLE app_row (name text PRIMARY KEY, value text NOT NULL)")
+		return errors.Join(err, conn.Close(context.Background()))
+	})
+	return c.DatabaseFrom(t, "onceguard_template")
+}
+
+func open(t testing.TB, url string, o *pgstore.Options) *pgstore.Store {
+	t.Helper()
+	s, err := pgstore.Open(context.Background(), url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// harnessAt opens the store of a database. Its failover is a change of the
+// epoch alone; TestFailover has a real one.
+func harnessAt(t testing.TB, url string, o *pgstore.Options) storetest.Harness {
+	s := open(t, url, o)
+	return storetest.Harness{
+		Store: s,
+		Reopen: func(t *testing.T) onceguard.Store {
+			s.Close()
+			return open(t, url, o)
+		},
+		Second: func(t *testing.T) onceguard.Store { return open(t, url, o) },
+		Failover: func(t *testing.T) {
+			pgtest.Exec(t, url, "UPDATE onceguard_store SET restores = restores + 1")
+		},
+		WriteRow: func(ctx context.Context, tx any, name, value string) error {
+			_, err := tx.(pgx.Tx).Exec(ctx, "INSERT INTO app_row (name, value) VALUES ($1, $2)", name, value)
+			return err
+		},
+		ReadRow: func(t *testing.T, name string) (string, bool) {
+			v := pgtest.Value[*string](t, url, "SELECT (SELECT value FROM app_row WHERE name = $1)", name)
+			if v == nil {
+				return "", false
+			}
+			return *v, true
+		},
+	}
+}
+
+func TestConformance(t *testing.T) {
+	c := pgtest.Server(t)
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		return harnessAt(t, migrated(t, c), nil)
+	})
+}

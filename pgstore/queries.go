@@ -1,0 +1,104 @@
+package pgstore
+
+import "strings"
+
+// columns is the order in which rows are read and written (row.go).
+const columns = `request_id, scope, action, key, fingerprint_version, fingerprint_key, fingerprint,
+	policy, horizon_ns, refusals, max_attempts, state, attempt, owner, process, generation,
+	unknown_attempt, waived, run_after_never_will, created_at, keyed_at, claimed_at, lease_until, since,
+	settled_by, reason, result, result_type, result_digest, result_missing,
+	result_retention_ns, identity_retention_ns, input, pruned`
+
+// columnsNoBody reads a row whose result the caller already has.
+var columnsNoBody = strings.Replace(columns, "reason, result,", "reason, NULL::bytea,", 1)
+
+// columnsBare reads a row without result and input.
+var columnsBare = strings.Replace(columnsNoBody, " input, ", " NULL::bytea, ", 1)
+
+// live is the epoch that the server is in now. $SYS is the system identifier
+// where the connection pins the server; behind a pooler it is empty, and the
+// server that runs the statement is asked.
+const live = `((CASE WHEN $SYS::text <> '' THEN $SYS::text ELSE (SELECT system_identifier::text FROM pg_control_system()) END)
+	|| '/' || ltrim(substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), '0')
+	|| CASE WHEN restores = 0 THEN '' ELSE '/' || restores END)`
+
+// liveNone stands for live where the server has no timeline.
+const liveNone = `(CASE WHEN $SYS::text = '' THEN 'no-epoch' ELSE $SYS::text END
+	|| CASE WHEN restores = 0 THEN '' ELSE '/' || restores END)`
+
+// statements are the SQL of a store. Single rows by primary key, never sets:
+// their plan cannot turn into a scan when tables grow, and one round trip
+// carries as many as there are.
+type statements struct {
+	insertFirst, readClaim, settle, renew                string
+	lock, lockFree, clock, get                           string
+	insertRow, updateRow, deleteRow                      string
+	insertEvidence, dropEvidenceBodies, dropEvidence     string
+	acknowledge, firstEpoch, synchronous, notSynchronous string
+}
+
+func newStatements(noEpoch bool) statements {
+	epoch := live
+	if noEpoch {
+		epoch = liveNone
+	}
+	at := func(sql, param string) string {
+		return strings.ReplaceAll(strings.ReplaceAll(sql, "$LIVE", epoch), "$SYS", param)
+	}
+	return statements{
+		// T1. The conditions are part of the insert: whether this server's
+		// epoch is acknowledged (where an effect must not start twice), whether this program still
+		// knows the schema, whether the key is older than the memory. On a
+		// conflict nothing is written, not even a transaction number.
+		insertFirst: at(`INSERT INTO onceguard_receipt (request_id, scope, action, key, fingerprint_version, fingerprint_key, fingerprint,
+				policy, horizon_ns, refusals, max_attempts, state, attempt, owner, process, run_after_never_will,
+				created_at, keyed_at, claimed_at, lease_until, since, result_retention_ns, identity_retention_ns, input)
+			SELECT $1::bytea, $2::text, $3::text, $4::text, $5::smallint, $6::text, $7::bytea,
+				$8::smallint, $9::bigint, $10::smallint, $11::integer, 1, 1, $12::bytea, $13::text, $14::boolean,
+				n.t, n.t, n.t, n.t + $15::bigint * interval '1 microsecond', n.t, $16::bigint, $17::bigint, $18::bytea
+			FROM (SELECT clock_timestamp() AS t) AS n
+			WHERE ($19::timestamptz IS NULL OR n.t <= $19::timestamptz)
+				AND EXISTS (SELECT FROM onceguard_store WHERE id = 1 AND min_version <= $20::integer AND (NOT $21::boolean OR epoch = $LIVE))
+			ON CONFLICT (request_id) DO NOTHING
+			RETURNING created_at, clock_timestamp()`, "$22"),
+		// The second statement of a claim has a snapshot of its own and so sees
+		// the row that the insert ran into; one's own fresh row is left out.
+		readClaim: `SELECT ` + columns + `, clock_timestamp() FROM onceguard_receipt
+			WHERE request_id = $1::bytea AND (state <> 1 OR owner <> $2::bytea)
+				AND (SELECT min_version FROM onceguard_store WHERE id = 1) <= $3::integer`,
+		// T7, and T8 where no attempt is unknown: the cases that do not depend
+		// on the rest of the row.
+		settle: `UPDATE onceguard_receipt SET state = $4::smallint, since = clock_timestamp(), lease_until = NULL, settled_by = $5::text,
+				reason = $6::text, result = $7::bytea, result_type = $8::text, result_digest = $9::bytea, result_missing = $10::smallint
+			WHERE request_id = $1::bytea AND attempt = $2::bigint AND owner = $3::bytea AND state IN (1, 3)
+				AND ($4::smallint = 4 OR NOT unknown_attempt)
+			RETURNING ` + columnsNoBody + `, clock_timestamp()`,
+		// T6. A lease never gets shorter.
+		renew: `UPDATE onceguard_receipt SET lease_until = greatest(lease_until, clock_timestamp() + $4::bigint * interval '1 microsecond')
+			WHERE request_id = $1::bytea AND attempt = $2::bigint AND owner = $3::bytea AND state = 1
+			RETURNING ` + columnsNoBody + `, clock_timestamp()`,
+
+		lock:     `SELECT ` + columns + ` FROM onceguard_receipt WHERE request_id = $1::bytea FOR UPDATE`,
+		lockFree: `SELECT ` + columns + ` FROM onceguard_receipt WHERE request_id = $1::bytea FOR UPDATE SKIP LOCKED`,
+		// Read after the lock: now() is the start of the transaction, and a
+		// lease counted from there may be over before it is written.
+		clock: at(`SELECT clock_timestamp(), epoch, $LIVE, min_version, synchronous FROM onceguard_store WHERE id = 1`, "$1"),
+		get:   `SELECT ` + columns + ` FROM onceguard_receipt WHERE request_id = $1::bytea`,
+
+		insertRow: `INSERT INTO onceguard_receipt (` + columns + `) VALUES (` + placeholders(columnCount) + `) ON CONFLICT (request_id) DO NOTHING`,
+		updateRow: `UPDATE onceguard_receipt SET (` + columns + `) = ROW (` + placeholders(columnCount) + `) WHERE request_id = $1`,
+		deleteRow: `DELETE FROM onceguard_receipt WHERE request_id = $1::bytea`,
+
+		insertEvidence: `INSERT INTO onceguard_evidence (request_id, seq, kind, attempt, at, by, detail, body, digest)
+			SELECT $1::bytea, coalesce(max(seq), 0) + 1, $2::text, $3::bigint, clock_timestamp(), $4::text, $5::text, $6::bytea, $7::bytea
+			FROM onceguard_evidence WHERE request_id = $1::bytea HAVING coalesce(max(seq), 0) < $8::integer
+			ON CONFLICT (request_id, kind, attempt, digest) DO NOTHING`,
+		dropEvidenceBodies: `UPDATE onceguard_evidence SET body = NULL WHERE request_id = $1::bytea AND body IS NOT NULL`,
+		dropEvidence:       `DELETE FROM onceguard_evidence WHERE request_id = $1::bytea`,
+
+		acknowledge:    at(`UPDATE onceguard_store SET epoch = $1::text, synchronous = $2::boolean WHERE id = 1 AND epoch <> $1::text AND $LIVE = $1::text`, "$3"),
+		firstEpoch:     at(`UPDATE onceguard_store SET epoch = $LIVE WHERE id = 1 AND epoch = '' RETURNING epoch`, "$1"),
+		synchronous:    at(`UPDATE onceguard_store SET synchronous = true WHERE id = 1 AND NOT synchronous AND epoch = $LIVE`, "$1"),
+		notSynchronous: at(`UPDATE onceguard_store SET synchronous = false WHERE id = 1 AND synchronous AND epoch = $LIVE`, "$1"),
+	}
+}
