@@ -52,7 +52,7 @@ func (c *call) do(ctx context.Context) ending {
 	wait, cancel := c.waiting(ctx)
 	defer cancel()
 	for {
-		fl, leader := c.flights.join(c.claim.ID, c.claim.Fingerprints[0])
+		fl, leader := c.flights.join(c.claim.ID)
 		if leader {
 			return c.lead(ctx, wait, fl)
 		}
@@ -82,24 +82,37 @@ func (c *call) waiting(ctx context.Context) (context.Context, context.CancelFunc
 // ending says nothing for this caller, which then goes itself.
 func (c *call) follow(ctx, wait context.Context, fl *flight) (end ending, ok bool) {
 	c.observe(ctx, c.event(EventWaiting, Record{State: Claimed}))
-	granted := fl.granted
-	for {
-		select {
-		case <-fl.done:
-			return c.share(ctx, fl)
-		default:
+	select {
+	case <-fl.done:
+	case <-fl.known:
+	case <-wait.Done():
+	}
+	// Several may be ready; what is known goes before "in progress".
+	rec := Record{State: Claimed}
+	select {
+	case <-fl.known:
+		rec = fl.record
+		if match, known := rec.matches(c.claim); known && !match && !isDone(fl.done) {
+			return c.mismatch(ctx), true
 		}
-		select {
-		case <-fl.done:
-			return c.share(ctx, fl)
-		case <-granted:
-			if !fl.fingerprint.Equal(c.claim.Fingerprints[0]) {
-				return c.mismatch(ctx), true
-			}
-			granted = nil // compared once; now only the ending matters
-		case <-wait.Done():
-			return ending{err: c.inProgress(ctx, Record{State: Claimed}, c.limits.Lease)}, true
-		}
+	default:
+	}
+	select {
+	case <-fl.done:
+	case <-wait.Done():
+	}
+	if isDone(fl.done) {
+		return c.share(ctx, fl)
+	}
+	return ending{record: rec, err: c.inProgress(ctx, rec, c.limits.Lease)}, true
+}
+
+func isDone(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
 	}
 }
 

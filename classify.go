@@ -29,7 +29,10 @@ func ClassifyDial(err error) error {
 	switch {
 	case errors.As(err, &dns),
 		errors.As(err, &op) && op.Op == "dial",
-		errors.As(err, &cert), errors.As(err, &record), errors.As(err, &host):
+		errors.As(err, &cert), errors.As(err, &host),
+		// Conn is set for the first record alone; a later broken one may come
+		// after our request was sent.
+		errors.As(err, &record) && record.Conn != nil:
 		return NotExecuted(err)
 	}
 	return err

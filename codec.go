@@ -2,6 +2,7 @@ package onceguard
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -69,17 +70,31 @@ func storable(c Codec, t reflect.Type) error {
 	return jsonable(t, map[reflect.Type]bool{})
 }
 
-var marshaler = reflect.TypeFor[json.Marshaler]()
+var (
+	encoder     = reflect.TypeFor[json.Marshaler]()
+	textEncoder = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+// marshals reports whether t, or a pointer to it, encodes itself.
+func marshals(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return t.Implements(encoder) || p.Implements(encoder) || t.Implements(textEncoder) || p.Implements(textEncoder)
+}
 
 func jsonable(t reflect.Type, seen map[reflect.Type]bool) error {
-	if seen[t] || t.Implements(marshaler) || reflect.PointerTo(t).Implements(marshaler) {
+	if seen[t] || marshals(t) {
 		return nil
 	}
 	seen[t] = true
 	switch t.Kind() {
 	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
 		return fmt.Errorf("the result type holds a %s, which JSON cannot store", t)
-	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+	case reflect.Map:
+		if k := t.Key(); k.Kind() != reflect.String && !k.Implements(textEncoder) && (k.Kind() < reflect.Int || k.Kind() > reflect.Uintptr) {
+			return fmt.Errorf("the result type holds a map with keys of type %s, which JSON cannot store", k)
+		}
+		return jsonable(t.Elem(), seen)
+	case reflect.Pointer, reflect.Slice, reflect.Array:
 		return jsonable(t.Elem(), seen)
 	case reflect.Struct:
 		for i := range t.NumField() {

@@ -25,7 +25,7 @@ func (c *call) run(ctx context.Context, g grant) (end ending, superseded bool) {
 		if err == nil && a.Outcome == Applied {
 			c.observe(ctx, c.event(EventReleased, a.Record))
 		}
-		return ending{record: a.Record, err: c.fail(ErrNotRun, false, why, cause)}, false
+		return ending{record: a.Record, err: c.fail(ErrNotRun, rec.UnknownAttempt, why, cause)}, false
 	}
 
 	ectx, cancel := context.WithCancelCause(enclose(context.WithoutCancel(ctx), c.claim.ID))
@@ -57,9 +57,10 @@ func (c *call) run(ctx context.Context, g grant) (end ending, superseded bool) {
 	fault.Point("guard.effect.before")
 	result, raw, err := c.effect(ectx, &Attempt{c: c, g: g, k: ring})
 	fault.Point("guard.effect.after")
+	s := c.outcome(g, result, err) // the methods of err are the effect's code and may panic like it
 	returned = true
 	overdue.Stop()
-	return c.finish(ctx, g, result, raw, err, time.Since(start))
+	return c.finish(ctx, s, raw, err, time.Since(start))
 }
 
 // notReady says why the effect must not start any more; empty when it may.
@@ -95,14 +96,8 @@ func (c *call) settlement(g grant, v Verb, reason string) Settlement {
 	return Settlement{ID: c.claim.ID, Attempt: g.answer.Record.Attempt, Owner: g.token, Verb: v, Reason: reason}
 }
 
-// finish classifies what the effect returned, stores it, and answers from what
-// is stored.
-func (c *call) finish(ctx context.Context, g grant, result Result, raw any, err error, took time.Duration) (ending, bool) {
-	if err != nil && c.classify != nil && verbOf(err) == SettleUnknown {
-		if classified := c.classify(err); classified != nil {
-			err = classified
-		}
-	}
+// outcome is the settlement that says what the effect returned.
+func (c *call) outcome(g grant, result Result, err error) Settlement {
 	s := c.settlement(g, verbOf(err), "")
 	if err != nil {
 		s.Reason = err.Error()
@@ -110,6 +105,11 @@ func (c *call) finish(ctx context.Context, g grant, result Result, raw any, err 
 	if s.Verb == SettleSucceeded || s.Verb == SettleFailed {
 		s.Result = result
 	}
+	return s
+}
+
+// finish stores an outcome and answers from what is stored.
+func (c *call) finish(ctx context.Context, s Settlement, raw any, err error, took time.Duration) (ending, bool) {
 	a, serr := c.settle(ctx, s, raw)
 	if serr != nil {
 		e := c.fail(ErrUnsettled, s.Verb != SettleReleased, "", serr)
@@ -150,6 +150,11 @@ func (c *call) settled(ctx context.Context, s Settlement, a Answer, raw any, err
 		if s.Verb == SettleSucceeded || s.Verb == SettleFailed {
 			ev.Kind = EventSuperseded
 			c.observe(ctx, ev)
+		}
+		if a.Record.State == Released {
+			// A person or a lookup released it meanwhile. The next call may run
+			// it again; this one, which just did, must not.
+			return ending{record: a.Record, raw: raw, err: c.uncertain(ctx, a.Record, err)}, false
 		}
 		return ending{}, true
 	default: // Missing

@@ -49,10 +49,13 @@ type Error struct {
 	RetryAfter time.Duration // in-progress: what remains of the lease
 	SettledBy  string        // refused, no-result: who settled
 	Reason     string        // stored or local reason, one line
-	Value      any           // unsettled: the value that the effect returned
+	Value      any           // unsettled: the value that the effect returned; undecodable: the stored bytes
 
-	// MayHaveRun says whether the effect of this request may have happened, by
-	// this call or an earlier one.
+	// MayHaveRun says whether the effect of this request may have happened:
+	// by this call, and, where the record was read, by an earlier one. Errors
+	// that come before a record was read (not-run, expired, mismatch, frozen,
+	// invalid) speak of this call alone: false is then no leave to go another
+	// way, an earlier call with the same key may have acted.
 	MayHaveRun bool
 	Err        error // the cause: the effect's own error for its owner
 }
@@ -80,36 +83,56 @@ func (e *Error) Error() string {
 func (e *Error) advice() string {
 	switch e.Code {
 	case ErrInProgress:
-		return fmt.Sprintf("another attempt is running; ask again in %s with the same key", e.RetryAfter.Round(time.Millisecond))
+		return fmt.Sprintf("the effect may have happened: another attempt is running; ask again in %s with the same key", e.RetryAfter.Round(time.Millisecond))
 	case ErrUncertain:
+		switch e.State {
+		case Claimed:
+			return "the effect may have happened; its policy lets a retry with the same key start it again; never use a new one" + e.where()
+		case Released:
+			return "the effect may have happened although it was released for another run meanwhile; look at the evidence before you retry" + e.where()
+		}
 		return "the effect may have happened and is not run again until a late result, a lookup or a person settles it; retry with the same key, never a new one" + e.where()
 	case ErrRefused:
 		return "the effect did not happen; a new try of the business needs a new key"
 	case ErrMismatch:
 		return "this key was used with another input; nothing was run by this call" + e.where()
 	case ErrNoResult:
-		return fmt.Sprintf("the request is %s and its result is not kept; nothing was run by this call", e.State)
+		return fmt.Sprintf("the effect %s, its result is not kept; nothing is run again", e.happened())
 	case ErrExpired:
 		return "the key is older than the memory of this store; nothing was run, and whether it ran long ago is not known here"
 	case ErrUnsettled:
-		return "the effect ended and its outcome is not stored yet; the guard goes on trying; do not repeat under a new key"
+		return "the effect " + e.happened() + " and its outcome is not stored yet; the guard goes on trying; do not repeat under a new key"
 	case ErrUndecodable:
-		return "the effect happened; its stored result does not fit the type asked for; nothing was run by this call"
+		return "the effect " + e.happened() + ", its stored result does not fit the type asked for; nothing is run again"
 	case ErrCorrupt:
-		return "the stored result fails its digest; nothing was run by this call; restore the store from a backup"
+		return "the effect " + e.happened() + ", its stored result is damaged; nothing is run again; restore the store from a backup"
 	case ErrFrozen:
 		return "the store may have forgotten claims (failover or restore); nothing was run; a person must acknowledge it" + e.where()
 	case ErrKeyMissing:
-		return "load the fingerprint key that the record names; nothing was run by this call"
+		return "nothing was run by this call, an earlier one may have; load the key that is missing"
 	case ErrStale:
-		return "nothing was changed; read the record again and decide anew"
+		return "the effect " + e.happened() + "; nothing was changed; read the record again and decide anew"
 	case ErrNotExecuted:
+		if e.MayHaveRun {
+			return "this attempt surely did not act, an earlier one may have; retry with the same key, never a new one"
+		}
 		return "the effect surely did not happen; the same request may be tried again"
 	}
 	if e.MayHaveRun {
-		return "the effect may have happened"
+		return "nothing was run by this call, an earlier one may have"
 	}
-	return "nothing was run"
+	return "nothing was run by this call"
+}
+
+// happened says what is known of the effect itself.
+func (e *Error) happened() string {
+	switch {
+	case e.State == Succeeded:
+		return "happened"
+	case !e.MayHaveRun:
+		return "did not happen"
+	}
+	return "may have happened"
 }
 
 func (e *Error) where() string {
@@ -128,7 +151,8 @@ func (e *Error) Is(target error) bool {
 	return ok && c == e.Code
 }
 
-// MayHaveRun reports whether the effect of the failed call may have happened.
+// MayHaveRun reports whether the effect of the failed call may have happened;
+// Error.MayHaveRun says what that covers.
 // Errors that are not the guard's count as "may have": the caller then knows
 // nothing. A nil error is a success and reports true.
 func MayHaveRun(err error) bool {

@@ -11,10 +11,10 @@ type flights struct {
 }
 
 type flight struct {
-	// granted is closed when the store granted the claim: from then on the
-	// leader's fingerprint is the record's.
-	granted     chan struct{}
-	fingerprint Fingerprint
+	// known is closed when the store has a claim of this request, the leader's
+	// own or another process's: from then on record names the input.
+	known  chan struct{}
+	record Record
 	// done is closed when the leader has its ending.
 	done chan struct{}
 	end  ending
@@ -22,7 +22,7 @@ type flight struct {
 
 // join makes the caller the leader of a new flight, or returns the one that is
 // under way.
-func (fs *flights) join(id RequestID, f Fingerprint) (fl *flight, leader bool) {
+func (fs *flights) join(id RequestID) (fl *flight, leader bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if fl, ok := fs.m[id]; ok {
@@ -31,9 +31,19 @@ func (fs *flights) join(id RequestID, f Fingerprint) (fl *flight, leader bool) {
 	if fs.m == nil {
 		fs.m = make(map[RequestID]*flight)
 	}
-	fl = &flight{granted: make(chan struct{}), done: make(chan struct{}), fingerprint: f}
+	fl = &flight{known: make(chan struct{}), done: make(chan struct{})}
 	fs.m[id] = fl
 	return fl, true
+}
+
+// tell publishes the claimed record that the leader saw, once.
+func (fl *flight) tell(r Record) {
+	select {
+	case <-fl.known:
+	default:
+		fl.record = r
+		close(fl.known)
+	}
 }
 
 // land publishes the leader's ending and lets the next caller lead.

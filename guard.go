@@ -29,9 +29,8 @@ type core struct {
 
 	flights flights
 
-	// background counts the goroutines that go on after a call returned:
-	// settling what the store did not take, giving back abandoned claims.
-	background sync.WaitGroup
+	background background
+	warned     sync.Map // retention warnings, each given once
 	stop       context.Context
 	stopNow    context.CancelFunc
 }
@@ -89,15 +88,13 @@ func (g *Guard) Store() Store { return g.store }
 // spool, if there is one; without one it becomes uncertain when its lease
 // ends. Close does not close the store.
 func (g *Guard) Close(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() { g.background.Wait(); close(done) }()
 	select {
-	case <-done:
+	case <-g.background.done():
 		g.stopNow()
 		return nil
 	case <-ctx.Done():
 		g.stopNow()
-		<-done
+		<-g.background.done()
 		return fmt.Errorf("onceguard: closed with outcomes not stored: %w", ctx.Err())
 	}
 }

@@ -15,7 +15,7 @@ func (c *call) lead(ctx, wait context.Context, fl *flight) (end ending) {
 	if c.transact != nil {
 		return c.leadTx(ctx, wait)
 	}
-	for polls := 0; ; polls++ {
+	for {
 		fault.Point("guard.claim.before")
 		g, e := c.win(ctx)
 		if e != nil {
@@ -24,8 +24,7 @@ func (c *call) lead(ctx, wait context.Context, fl *flight) (end ending) {
 		switch g.answer.Outcome {
 		case Granted:
 			fault.Point("guard.claim.after")
-			fl.fingerprint = g.answer.Record.Fingerprint
-			closeOnce(fl.granted)
+			fl.tell(g.answer.Record)
 			end, superseded := c.run(ctx, g)
 			if !superseded {
 				return end
@@ -37,22 +36,15 @@ func (c *call) lead(ctx, wait context.Context, fl *flight) (end ending) {
 		}
 		// Held: somebody else's claim. Only read until it changes.
 		if g.answer.Outcome == Held {
+			fl.tell(g.answer.Record)
 			if c.parkDead(ctx, g.answer.Record) {
 				continue
 			}
-			r, ok := c.watch(ctx, wait, g.answer)
+			a, ok := c.watch(ctx, wait, g.answer)
 			if !ok {
-				return ending{record: r, err: c.inProgress(ctx, r, r.LeaseLeft(c.lastSeen(g.answer, r)))}
+				return ending{record: a.Record, err: c.inProgress(ctx, a.Record, a.Record.LeaseLeft(a.Now))}
 			}
 		}
-	}
-}
-
-func closeOnce(ch chan struct{}) {
-	select {
-	case <-ch:
-	default:
-		close(ch)
 	}
 }
 
@@ -75,9 +67,10 @@ func (c *call) parkDead(ctx context.Context, r Record) bool {
 	return err == nil
 }
 
-// watch polls a claim that another process holds. ok is true when it may be
-// claimed or answered: final, uncertain, released, or its lease is over.
-func (c *call) watch(ctx, wait context.Context, a Answer) (Record, bool) {
+// watch polls a claim that another process holds, and returns the latest
+// reading. ok is true when it may be claimed or answered: final, uncertain,
+// released, or its lease is over.
+func (c *call) watch(ctx, wait context.Context, a Answer) (latest Answer, ok bool) {
 	c.observe(ctx, c.event(EventWaiting, a.Record))
 	for n := 0; ; n++ {
 		pause := min(500*time.Millisecond, 10*time.Millisecond<<min(n, 8))
@@ -89,7 +82,7 @@ func (c *call) watch(ctx, wait context.Context, a Answer) (Record, bool) {
 		case <-t.C:
 		case <-wait.Done():
 			t.Stop()
-			return a.Record, false
+			return a, false
 		}
 		sctx, cancel := c.detached(ctx)
 		answers, err := c.store.Get(sctx, []RequestID{c.claim.ID})
@@ -99,17 +92,9 @@ func (c *call) watch(ctx, wait context.Context, a Answer) (Record, bool) {
 		}
 		a = answers[0]
 		if a.Outcome == Missing || a.Record.State != Claimed || a.Record.LeaseLeft(a.Now) <= 0 || c.parkDead(ctx, a.Record) {
-			return a.Record, true
+			return a, true
 		}
 	}
-}
-
-// lastSeen is the store time against which r's lease is shown to the caller.
-func (c *call) lastSeen(a Answer, r Record) time.Time {
-	if r.ClaimedAt.After(a.Now) {
-		return r.ClaimedAt
-	}
-	return a.Now
 }
 
 // grant is a store's answer to a claim with what the guard knows about it.

@@ -106,7 +106,9 @@ func (k *keeper) renew() {
 		k.lose(err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), max(k.c.claim.Lease/3, 100*time.Millisecond))
+	// No longer than the fence holds: a store that hangs must not keep us
+	// believing in a lease that others may already end.
+	ctx, cancel := context.WithTimeout(context.Background(), max(min(k.c.claim.Lease/3, k.g.fence.left()), 100*time.Millisecond))
 	defer cancel()
 	answers, err := k.c.store.Renew(ctx, []Renewal{{ID: k.c.claim.ID, Attempt: k.g.answer.Record.Attempt, Owner: k.g.token, Lease: k.c.claim.Lease}})
 	if err == nil {
@@ -124,7 +126,7 @@ func (k *keeper) renew() {
 	case k.g.fence.left() <= 0:
 		k.lose(err)
 	default:
-		k.again(k.c.claim.Lease / 10)
+		k.again(min(k.c.claim.Lease/10, k.g.fence.left()))
 	}
 }
 

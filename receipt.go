@@ -135,6 +135,9 @@ func (c *call) load(ctx context.Context, r Record, v any) error {
 			return err
 		}
 		e.Code, e.Err = ErrCorrupt, err
+		ev := c.event(EventCorrupt, r)
+		ev.Detail, ev.Err = "the stored result does not decrypt under its own key", err
+		c.observe(ctx, ev)
 		return e
 	}
 	if err := c.codec.Decode(body, v); err != nil {

@@ -2,6 +2,7 @@ package onceguard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -136,11 +137,11 @@ func (r *Reconciler) Once(ctx context.Context) (ReconcileStats, error) {
 		slots = make(chan struct{}, r.opts.Concurrency)
 		live  = map[RequestID]bool{}
 	)
-	defer wg.Wait()
 	f := Filter{States: []State{Uncertain}, Limit: 200}
 	for {
 		page, err := r.g.store.List(ctx, f)
 		if err != nil {
+			wg.Wait()
 			return stats, err
 		}
 		for _, rec := range page.Records {
@@ -230,23 +231,62 @@ func (r *Reconciler) forget(live map[RequestID]bool) {
 	}
 }
 
-// waited backs off the next lookup and returns how long this process has
-// watched the attempt stay uncertain.
-func (r *Reconciler) waited(id RequestID) time.Duration {
-	now, err := r.g.opts.clock.Now()
+// watched is how long this process has watched this very attempt stay
+// uncertain; zero if it has not.
+func (r *Reconciler) watched(rec Record) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := r.seen[id]
-	if err != nil || s == nil {
+	s := r.seen[rec.ID]
+	if s == nil || s.attempt != rec.Attempt {
 		return 0
 	}
-	s.tries++
-	s.last, s.pause = now, jitter(min(r.opts.MaxBackoff, time.Second<<min(s.tries, 20)))
-	watched, err := s.first.Elapsed()
+	d, err := s.first.Elapsed()
 	if err != nil {
 		return 0
 	}
-	return watched
+	return d
+}
+
+// backOff spaces out lookups about a request, counted from the end of each.
+func (r *Reconciler) backOff(id RequestID) {
+	now, err := r.g.opts.clock.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.seen[id]; err == nil && s != nil {
+		s.tries++
+		s.last, s.pause = now, jitter(min(r.opts.MaxBackoff, time.Second<<min(s.tries, 20)))
+	}
+}
+
+// found is what a lookup said.
+type found struct {
+	finding Finding
+	result  Result
+	reason  string
+	err     error
+}
+
+// consult runs one lookup, for the time that it is given and no longer: one
+// that does not heed its context must not keep the reconciler from all others.
+// What it says after that is lost; it will be asked again.
+func (r *Reconciler) consult(ctx context.Context, l lookup, q Query) found {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
+	said := make(chan found, 1)
+	go func() {
+		f := found{err: errors.New("the lookup ended its goroutine (runtime.Goexit)")}
+		defer func() { said <- f }()
+		f.finding, f.result, f.reason, f.err = l.ask(ctx, r.g.core, q)
+	}()
+	select {
+	case f := <-said:
+		if len(f.result.Body) > l.limits.MaxResult {
+			f.result = Result{Type: f.result.Type, Digest: f.result.Digest, Missing: BodyTooLarge}
+		}
+		return f
+	case <-ctx.Done():
+		return found{err: fmt.Errorf("the lookup did not answer within %s: %w", r.opts.Timeout, ctx.Err())}
+	}
 }
 
 // ask reads the record in one statement, asks, and settles by compare-and-set
@@ -267,17 +307,18 @@ func (r *Reconciler) ask(ctx context.Context, l lookup, id RequestID) (bool, err
 	if err != nil {
 		return false, err
 	}
-	lctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
-	defer cancel()
+	// Before the lookup: what it sees may be as old as its start.
+	watched := r.watched(rec)
 	fault.Point("reconcile.before")
-	finding, result, reason, err := l.ask(lctx, r.g.core, q)
+	f := r.consult(ctx, l, q)
 	fault.Point("reconcile.after")
-	watched := r.waited(id)
-	if err != nil {
-		finding, reason = Unknown, err.Error()
+	r.backOff(id)
+	reason := f.reason
+	if err = f.err; err != nil {
+		f.finding, reason = Unknown, err.Error()
 	}
-	res := Resolution{ID: id, Attempt: rec.Attempt, Who: ByReconciler, Reason: reason, Result: result}
-	switch finding {
+	res := Resolution{ID: id, Attempt: rec.Attempt, Who: ByReconciler, Reason: reason, Result: f.result}
+	switch f.finding {
 	case Happened:
 		res.Verdict = ResolveHappened
 	case WasRefused:

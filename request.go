@@ -63,9 +63,11 @@ func (g *Guard) prepare(ctx context.Context, r Request, result reflect.Type) (*c
 		return nil, invalid(errNested)
 	}
 	if why := c.limits.shortRetention(); why != "" {
-		ev := c.event(EventWarning, Record{})
-		ev.Detail = why
-		c.observe(ctx, ev)
+		if _, told := c.warned.LoadOrStore(r.Action+" "+why, true); !told {
+			ev := c.event(EventWarning, Record{})
+			ev.Detail = why
+			c.observe(ctx, ev)
+		}
 	}
 	if err := c.fingerprint(ctx, r); err != nil {
 		return nil, invalid(err)

@@ -17,7 +17,8 @@ import (
 // Ask for a typed confirmation before you call it.
 //
 // Result.Body is the plain encoded value, as the action's codec writes it; it
-// is sealed here where the guard encrypts bodies.
+// is sealed here where the guard encrypts bodies. The zero Result means that no
+// value is known: replays then say ErrNoResult.
 func (g *Guard) Resolve(ctx context.Context, r Resolution) (Record, error) {
 	r.Who = ByOperator
 	return g.resolve(ctx, r)
@@ -26,6 +27,9 @@ func (g *Guard) Resolve(ctx context.Context, r Resolution) (Record, error) {
 func (c *core) resolve(ctx context.Context, r Resolution) (Record, error) {
 	if err := r.Validate(); err != nil {
 		return Record{}, &Error{Code: ErrInvalid, RequestID: r.ID, Store: c.name, MayHaveRun: true, Err: err}
+	}
+	if r.Result.Missing == HasBody && r.Result.Body == nil && r.Result.Type == "" {
+		r.Result.Missing = BodyNotKept // no value was given; an empty one would not decode
 	}
 	if r.Result.Missing == HasBody && (r.Verdict == ResolveHappened || r.Verdict == ResolveRefused) {
 		ring, err := c.keys(ctx, false)

@@ -35,7 +35,7 @@ func (c *call) settle(ctx context.Context, s Settlement, raw any) (Answer, error
 		for n := 1; c.backoff(nil, n); n++ {
 			a, err := c.tell(ctx, s)
 			if err == nil {
-				c.unspool(s)
+				c.unspool(s, a)
 				answered <- told{a: a}
 				return
 			}

@@ -89,8 +89,10 @@ func writeDurably(dir, name string, data []byte) (err error) {
 	return d.Sync()
 }
 
-func (c *core) unspool(s Settlement) {
-	if c.opts.Spool != "" {
+// unspool drops a delivered outcome. One that the store has no row for is kept:
+// the store may be the wrong one, or may be restored.
+func (c *core) unspool(s Settlement, a Answer) {
+	if c.opts.Spool != "" && a.Outcome != Missing {
 		_ = os.Remove(filepath.Join(c.opts.Spool, s.spoolName()))
 	}
 }
@@ -132,8 +134,12 @@ func (c *core) startSpool(ctx context.Context) error {
 
 func (c *core) deliver(ctx context.Context, s Settlement) {
 	done := func(a Answer) {
-		c.unspool(s)
-		c.observe(ctx, Event{Kind: EventSettled, RequestID: s.ID, Attempt: s.Attempt, State: a.Record.State, Transition: a.Transition, Detail: "delivered from the spool"})
+		c.unspool(s, a)
+		ev := Event{Kind: EventSettled, RequestID: s.ID, Scope: a.Record.Scope, Action: a.Record.Action, Attempt: s.Attempt, State: a.Record.State, Transition: a.Transition, Detail: "delivered from the spool"}
+		if a.Outcome == Missing {
+			ev.Kind, ev.Detail = EventForgotten, "the store has no row for an outcome in the spool; its file is left where it is"
+		}
+		c.observe(ctx, ev)
 	}
 	if a, err := c.tell(ctx, s); err == nil {
 		done(a)

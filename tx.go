@@ -38,16 +38,21 @@ func DoTx[Tx, T any](ctx context.Context, g *Guard, r Request, fn func(ctx conte
 	}
 	var raw any
 	c.transact = func(ctx context.Context, claim Claim) (Answer, error) {
-		var own error
-		a, err := tr.Transact(context.WithoutCancel(ctx), claim, func(_ context.Context, tx any) (Result, error) {
-			// The caller's context, not the store's: while nothing is committed
-			// its end may roll everything back.
-			ectx, cancel := context.WithTimeoutCause(enclose(ctx, c.claim.ID), c.limits.MaxRun, ErrMaxRun)
+		var own, ended error // of the latest try; either one rolled it back
+		a, err := tr.Transact(context.WithoutCancel(ctx), claim, func(sctx context.Context, tx any) (Result, error) {
+			// The store's context for its values, which tell it that it is
+			// called from inside; the caller's for its end: while nothing is
+			// committed, that may roll everything back.
+			ectx, cancel := context.WithTimeoutCause(enclose(sctx, c.claim.ID), c.limits.MaxRun, ErrMaxRun)
 			defer cancel()
+			ectx, end := context.WithCancelCause(ectx)
+			defer end(nil)
+			defer context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })()
 			v, err := fn(ectx, tx.(Tx))
-			own, raw = err, v
+			own, ended, raw = err, nil, v
 			if err == nil {
-				err = ctx.Err() // not committing is still possible, and what the caller asked for
+				ended = ctx.Err() // not committing is still possible, and what the caller asked for
+				err = ended
 			}
 			if err != nil {
 				return Result{}, err
@@ -58,8 +63,11 @@ func DoTx[Tx, T any](ctx context.Context, g *Guard, r Request, fn func(ctx conte
 			}
 			return c.encode(ring, v), nil
 		})
-		if err != nil && own != nil {
+		switch {
+		case err != nil && own != nil:
 			return a, c.fail(ErrNotExecuted, false, "", own)
+		case err != nil && ended != nil:
+			return a, c.fail(ErrNotRun, false, "the caller ended before the commit; everything was rolled back", context.Cause(ctx))
 		}
 		return a, err
 	}
@@ -98,8 +106,8 @@ func (c *call) leadTx(ctx, wait context.Context) ending {
 			c.observe(ctx, ev)
 			return ending{record: a.Record}
 		case Held:
-			if r, ok := c.watch(ctx, wait, a); !ok {
-				return ending{record: r, err: c.inProgress(ctx, r, r.LeaseLeft(a.Now))}
+			if a, ok := c.watch(ctx, wait, a); !ok {
+				return ending{record: a.Record, err: c.inProgress(ctx, a.Record, a.Record.LeaseLeft(a.Now))}
 			}
 		case KeyUnknown:
 			if reloaded {
