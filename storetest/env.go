@@ -274,3 +274,24 @@ func (e *env) must(err error) {
 		e.Fatal(err)
 	}
 }
+
+// kinds reads the kinds of evidence about a request, in order.
+func (e *env) kinds(id onceguard.RequestID) []onceguard.EvidenceKind {
+	e.Helper()
+	list, err := e.Store.Evidence(e.ctx, id)
+	e.must(err)
+	kinds := make([]onceguard.EvidenceKind, len(list))
+	for i, x := range list {
+		kinds[i] = x.Kind
+	}
+	return kinds
+}
+
+// both returns the store and, where there is one, a second handle on it.
+func (e *env) both() [2]onceguard.Store {
+	e.Helper()
+	if e.Second == nil {
+		return [2]onceguard.Store{e.Store, e.Store}
+	}
+	return [2]onceguard.Store{e.Store, e.Second(e.T)}
+}

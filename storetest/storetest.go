@@ -48,8 +48,8 @@ type Harness struct {
 	Failover func(t *testing.T)
 
 	// WriteRow writes a row of the caller's in the transaction that Transact
-	// handed out, and ReadRow reads what is committed. Both are required for
-	// the cases of a Transactor, which are skipped without them.
+	// handed out, and ReadRow reads what is committed, also after Reopen. Both
+	// are required for the cases of a Transactor, skipped without them.
 	WriteRow func(ctx context.Context, tx any, name, value string) error
 	ReadRow  func(t *testing.T, name string) (value string, found bool)
 
@@ -70,16 +70,31 @@ type group struct {
 }
 
 // suite lists every case in reading order.
-func suite() []group {
+func suite(open func(t *testing.T) Harness) []group {
 	return []group{
 		{"claim", claimCases},
+		{"takeover", takeoverCases},
 		{"settle", settleCases},
+		{"renew", renewCases},
+		{"resolve", resolveCases},
+		{"evidence", evidenceCases},
+		{"sweep", sweepCases},
+		{"list", listCases},
+		{"prune", pruneCases},
+		{"import", importCases},
+		{"secrets", secretCases},
+		{"epoch", epochCases},
+		{"archive", archiveCases(open)},
+		{"transact", transactCases},
+		{"durable", durableCases},
+		{"race", raceCases},
+		{"clock", clockCases},
 	}
 }
 
 // Run tests the store that open returns. The names of its subtests are stable.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
-	for _, g := range suite() {
+	for _, g := range suite(open) {
 		t.Run(g.name, func(t *testing.T) {
 			for _, c := range g.cases {
 				t.Run(c.name, func(t *testing.T) { c.run(newEnv(t, open(t))) })
