@@ -1,0 +1,33 @@
+// Package sqlitestore keeps receipts in a SQLite file: for one machine, and for
+// as many processes on it as like. It needs no cgo.
+//
+// What an acknowledged write survives: the crash of every process, and a power
+// cut as far as the disk keeps what it was told to sync. Every connection runs
+// in WAL mode with synchronous=FULL, read back before it is used. Every write
+// is one BEGIN IMMEDIATE transaction; a database that stays busy longer than
+// Options.Busy means that nothing was written.
+//
+// What it does not survive: losing the file. These are refused or noticed:
+//   - network file systems, where SQLite's locks do not hold, are refused;
+//   - overlay and FUSE mounts and memory disks are warned about;
+//   - a file that is replaced or removed while open fails every call from then on;
+//   - a file that is a copy of the one last opened (a backup put back, another
+//     machine) has a new epoch and is frozen until a person acknowledges it;
+//   - a damaged file is refused, never recreated: an empty store remembers nothing.
+//
+// Not noticed: a machine snapshot that is taken back in time, and a copy by
+// other means than Backup that is written over the original in place.
+//
+// On a full disk the store stops granting claims while it can still store
+// receipts: it wants Options.Reserve free before it grants, and gives back a
+// ballast file beside the database when a receipt would not fit otherwise. The
+// last resort is a receipt without its body (onceguard.BodyDiskFull).
+//
+// A process must not open the database file by other means while a store has it
+// open: POSIX drops all locks of a process on a file when any descriptor of it
+// is closed. TuneProcess removes this trap on Linux. Copy the file only with
+// Backup or with SQLite's own tools.
+//
+// Imports the root package, goose through internal/sqlmigrate, and the driver
+// modernc.org/sqlite.
+package sqlitestore
