@@ -64,7 +64,7 @@ type Error struct {
 // and what to do.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "onceguard: %s", e.Code)
+	b.WriteString(e.Code.Error())
 	if e.Action != "" {
 		fmt.Fprintf(&b, ": %s %s", e.Action, e.Key)
 	}

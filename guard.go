@@ -129,10 +129,14 @@ func (c *core) detached(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(context.WithoutCancel(ctx), c.opts.StoreTimeout)
 }
 
-// backoff waits before try n (from 1), with jitter, up to half a second; false
-// when the guard stops or until ends first.
+// backoff waits before try n (from 1), with jitter: up to half a second, and up
+// to 15 s once a store is silent for long. It is false when the guard stops or
+// until ends first.
 func (c *core) backoff(until <-chan struct{}, n int) bool {
 	d := min(500*time.Millisecond, 10*time.Millisecond<<min(n, 8))
+	if n > 40 {
+		d = 15 * time.Second
+	}
 	t := time.NewTimer(jitter(d))
 	defer t.Stop()
 	select {

@@ -39,10 +39,7 @@ func (c *call) settle(ctx context.Context, s Settlement, raw any) (Answer, error
 				answered <- told{a: a}
 				return
 			}
-			last = err
-			if permanentFailure(err) && n > 20 {
-				break
-			}
+			last = err // a permanent failure too: somebody may mend it
 		}
 		answered <- told{err: last}
 	})
