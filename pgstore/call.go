@@ -50,20 +50,29 @@ func (s *Store) on(ctx context.Context, op string, l lane, fn func(context.Conte
 		}
 	}
 	for try := 1; ; try++ {
-		sent, err := s.once(ctx, fn)
+		sent, lost, err := s.once(ctx, fn)
 		if err == nil {
 			return nil
 		}
-		if !again(err) || try == tries || !wait(ctx, try) {
+		if lost && ctx.Err() == nil {
+			// The server went away; the other connections lead to it too.
+			s.pool.Reset()
+		}
+		if !again(err) && (!lost || sent) || try == tries || !wait(ctx, try) {
 			return s.fail(op, err, sent)
 		}
 	}
 }
 
-func (s *Store) once(ctx context.Context, fn func(context.Context, *conn) error) (sent bool, err error) {
+// once is one try. lost says that the connection broke while it was used, by no
+// doing of the caller's function.
+func (s *Store) once(ctx context.Context, fn func(context.Context, *conn) error) (sent, lost bool, err error) {
+	if s.closed.Load() {
+		return false, false, &refused{errClosed.Error()}
+	}
 	pooled, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	c := &conn{Conn: pooled, session: sessionOf(pooled.Conn())}
 	c.warning = ""
@@ -77,9 +86,11 @@ func (s *Store) once(ctx context.Context, fn func(context.Context, *conn) error)
 	err = fn(ctx, c)
 	finished = true
 	if err != nil {
+		var effect *effectError
+		lost = c.Conn.Conn().IsClosed() && !errors.As(err, &effect)
 		c.abort(ctx)
 	}
-	return c.sent, err
+	return c.sent, lost, err
 }
 
 func sessionOf(c *pgx.Conn) *session {

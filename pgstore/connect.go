@@ -195,7 +195,10 @@ func (s *Store) verify(ctx context.Context, c *pgx.Conn) error {
 			return err
 		}
 	}
-	return nil
+	if s.started.Load() && !v.standbys {
+		_, err = c.Exec(ctx, s.sql.notSynchronous, v.system) // Continue must not rely on this epoch
+	}
+	return err
 }
 
 // refused is a condition that stays until somebody changes something.

@@ -17,8 +17,9 @@
 //
 // # What is not promised
 //
-// A dump restored into the same cluster by other means than Load has the same
-// epoch and is not detected. With Options.NoEpoch nothing of the kind is. No
+// A dump restored into the same cluster by other means than Load, or a data
+// directory copied back without archive recovery, has the same epoch and is not
+// detected. With Options.NoEpoch nothing of the kind is. No
 // store can stop a paused process between its last check and the first byte
 // that it sends.
 //

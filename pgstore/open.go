@@ -23,7 +23,8 @@ type Store struct {
 	slots       chan struct{} // calls that may not take the last connection
 	name        string
 	hosts       int
-	commitLevel string // of synchronous_commit: on or remote_apply
+	commitLevel string      // of synchronous_commit: on or remote_apply
+	started     atomic.Bool // the schema is known to be there
 	closed      atomic.Bool
 }
 
@@ -88,11 +89,18 @@ func (s *Store) start(ctx context.Context, c *conn) error {
 	b := &pgx.Batch{}
 	s.implicit(b, func() {
 		b.Queue(s.sql.firstEpoch, c.system)
-		if s.opt.OnFailover == Continue {
+		switch {
+		case s.opt.OnFailover == Continue:
 			b.Queue(s.sql.synchronous, c.system)
+		case !c.standbys:
+			b.Queue(s.sql.notSynchronous, c.system)
 		}
 	})
-	return c.run(ctx, b, true)
+	if err := c.run(ctx, b, true); err != nil {
+		return err
+	}
+	s.started.Store(true)
+	return nil
 }
 
 // schema reads the schema's version and refuses one that this program does not
