@@ -38,6 +38,11 @@ func harness(t testing.TB) storetest.Harness {
 	again := func(t *testing.T) onceguard.Store { return open(t, path, options) }
 	return storetest.Harness{
 		Store: s, Reopen: again, Second: again, AdvanceClock: c.advance,
+		Failover: func(t *testing.T) {
+			if err := s.Failover(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		},
 		WriteRow: func(ctx context.Context, tx any, name, value string) error {
 			_, err := tx.(*sql.Tx).ExecContext(ctx, "INSERT INTO mine VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
 			return err

@@ -105,7 +105,6 @@ func Open(ctx context.Context, path string, o *Options) (*Store, error) {
 	opening.Lock()
 	defer opening.Unlock()
 	if err := s.open(ctx, opt); err != nil {
-		s.drop()
 		return nil, cleanly(op, errors.Join(err, s.shut()))
 	}
 	return s, nil

@@ -37,6 +37,9 @@ func (s *Store) drop() {
 	if s.owned == nil {
 		return
 	}
+	for _, st := range s.owned.prepared {
+		_ = st.Close() // a statement left over would keep the connection alive
+	}
 	_ = s.owned.conn.Raw(func(any) error { return driver.ErrBadConn })
 	_ = s.owned.conn.Close()
 	s.owned = nil

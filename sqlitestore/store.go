@@ -129,16 +129,24 @@ func (s *Store) Close() error {
 	}
 	s.gate <- struct{}{}
 	defer func() { <-s.gate }()
-	s.drop()
 	return s.shut()
 }
 
+// shut closes the writer last: the last connection to leave moves the log into
+// the database file, and one that may only query does not.
 func (s *Store) shut() error {
 	var errs []error
-	for _, db := range []*sql.DB{s.shared, s.read, s.write} {
+	if s.lookupRow != nil {
+		errs = append(errs, s.lookupRow.Close())
+	}
+	for _, db := range []*sql.DB{s.shared, s.read} {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
+	}
+	s.drop()
+	if s.write != nil {
+		errs = append(errs, s.write.Close())
 	}
 	return cleanly("close", errors.Join(errs...))
 }
