@@ -107,7 +107,7 @@ func TestHoldAnswerHasItsEffect(t *testing.T) {
 	}
 	select {
 	case got := <-saw:
-		t.Errorf("answered without a release: %s", got)
+		t.Fatalf("answered without a release: %s", got)
 	default:
 	}
 	if err := c.Release(ctx, "op"); err != nil {

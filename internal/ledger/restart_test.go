@@ -141,9 +141,14 @@ func TestRunRefuses(t *testing.T) {
 		"line twice":     {ledger.Config{File: text("twice", line+line)}, "line 2 has number 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tc.config.Ready = func(string) { t.Error("it listens") }
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			tc.config.Ready = func(string) {
+				t.Error("it listens")
+				cancel()
+			}
 			old, _ := os.ReadFile(tc.config.File)
-			err := ledger.Run(context.Background(), tc.config)
+			err := ledger.Run(ctx, tc.config)
 			if err == nil || !strings.Contains(err.Error(), tc.say) {
 				t.Errorf("got %v, want it to name %q", err, tc.say)
 			}
