@@ -139,7 +139,7 @@ func (r Record) repeats(n Resolution) bool {
 	case ResolveNeverWill:
 		return r.State == Released && r.SettledBy == n.settledBy() && !r.UnknownAttempt
 	case ResolveRunAgain:
-		return r.State == Released && r.SettledBy == n.settledBy() && r.ordered()
+		return r.State == Released && r.SettledBy == n.settledBy() && r.UnknownAttempt
 	}
 	return false
 }

@@ -41,3 +41,9 @@ func harness() storetest.Harness {
 		},
 	}
 }
+
+func BenchmarkStore(b *testing.B) {
+	storetest.Bench(b, func(*testing.B) storetest.Harness {
+		return storetest.Harness{Store: memstore.New(memstore.Options{})}
+	})
+}

@@ -89,6 +89,7 @@ func suite(open func(t *testing.T) Harness) []group {
 		{"durable", durableCases},
 		{"race", raceCases},
 		{"clock", clockCases},
+		{"history", historyCases},
 	}
 }
 
