@@ -11,6 +11,9 @@ func WithClock(o Options, now func() time.Time) *Options {
 	return &o
 }
 
+// SelectClaimed is what Sweep asks.
+var SelectClaimed = selectClaimed
+
 // Failover gives the store a new epoch, as a copied file would have.
 func (s *Store) Failover(ctx context.Context) error {
 	return s.writing(ctx, "failover", func(t *txn) error { return t.freeze("a test said so") })

@@ -33,9 +33,11 @@ func (s *Store) Renew(ctx context.Context, renewals []onceguard.Renewal) ([]once
 // transaction. On a full disk the outcome counts more than its body: the bodies
 // are dropped first, and then the ballast is given back to make room.
 func (s *Store) Settle(ctx context.Context, settlements []onceguard.Settlement) ([]onceguard.Answer, error) {
-	out, err := s.settle(ctx, settlements)
-	if !isFull(err) {
-		return out, err
+	// Once the ballast is given back, its space is for outcomes alone.
+	if s.ballast.whole() || s.short() == nil {
+		if out, err := s.settle(ctx, settlements); !isFull(err) {
+			return out, err
+		}
 	}
 	s.log.WarnContext(ctx, "the disk is full: storing receipts without their results", "store", s.path, "receipts", len(settlements))
 	bare := slices.Clone(settlements)
@@ -44,8 +46,7 @@ func (s *Store) Settle(ctx context.Context, settlements []onceguard.Settlement) 
 			r.Body, r.Missing = nil, onceguard.BodyDiskFull
 		}
 	}
-	out, err = s.settle(ctx, bare)
-	if !isFull(err) {
+	if out, err := s.settle(ctx, bare); !isFull(err) {
 		return out, err
 	}
 	if gone := s.ballast.release(); gone != nil {
