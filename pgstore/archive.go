@@ -22,8 +22,8 @@ const chunk = 200
 func (s *Store) Dump(ctx context.Context, yield func(onceguard.Record, []onceguard.Evidence) error) error {
 	return s.on(ctx, "dump", common, func(ctx context.Context, c *conn) error {
 		b := &pgx.Batch{}
-		b.Queue("begin isolation level repeatable read read only")
-		b.Queue(`SELECT set_config('idle_in_transaction_session_timeout', '0', true)`)
+		exec(b, "begin isolation level repeatable read read only")
+		exec(b, `SELECT set_config('idle_in_transaction_session_timeout', '0', true)`)
 		if err := c.run(ctx, b, false); err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func (s *Store) Load(ctx context.Context, info onceguard.StoreInfo, secrets []on
 			}
 		}
 		b := &pgx.Batch{}
-		b.Queue("commit")
+		commit(b)
 		return c.run(ctx, b, true)
 	})
 }
@@ -98,8 +98,8 @@ func (s *Store) loadIdentity(ctx context.Context, c *conn, info onceguard.StoreI
 	var used bool
 	b := &pgx.Batch{}
 	s.begin(b)
-	b.Queue(`SELECT set_config('idle_in_transaction_session_timeout', '0', true)`)
-	b.Queue(`LOCK TABLE onceguard_receipt IN SHARE ROW EXCLUSIVE MODE`)
+	exec(b, `SELECT set_config('idle_in_transaction_session_timeout', '0', true)`)
+	exec(b, `LOCK TABLE onceguard_receipt IN SHARE ROW EXCLUSIVE MODE`)
 	b.Queue(`SELECT EXISTS (SELECT FROM onceguard_receipt)`).QueryRow(func(row pgx.Row) error { return row.Scan(&used) })
 	if err := c.run(ctx, b, false); err != nil {
 		return err
@@ -112,9 +112,9 @@ func (s *Store) loadIdentity(ctx context.Context, c *conn, info onceguard.StoreI
 		epoch = "archive"
 	}
 	b = &pgx.Batch{}
-	b.Queue(`DELETE FROM onceguard_evidence`)
-	b.Queue(`DELETE FROM onceguard_secret`)
-	b.Queue(`UPDATE onceguard_store SET store_id = $1::text, epoch = $2::text, synchronous = false,
+	exec(b, `DELETE FROM onceguard_evidence`)
+	exec(b, `DELETE FROM onceguard_secret`)
+	exec(b, `UPDATE onceguard_store SET store_id = $1::text, epoch = $2::text, synchronous = false,
 		restores = greatest(restores, $3::integer) + 1 WHERE id = 1`, info.StoreID, epoch, restores(epoch))
 	for _, x := range secrets {
 		queueSecret(b, x)
@@ -169,7 +169,7 @@ func (s *Store) loadChunk(ctx context.Context, c *conn, next func() (onceguard.R
 func queueArchived(b *pgx.Batch, e onceguard.Evidence, seq int) {
 	e = e.Bounded()
 	digest := sha256.Sum256(e.Body)
-	b.Queue(`INSERT INTO onceguard_evidence (request_id, seq, kind, attempt, at, by, detail, body, digest)
+	exec(b, `INSERT INTO onceguard_evidence (request_id, seq, kind, attempt, at, by, detail, body, digest)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (request_id, kind, attempt, digest) DO NOTHING`,
 		e.ID[:], int32(seq), text(string(e.Kind)), e.Attempt, stamp(e.At), text(e.By), text(e.Detail), e.Body, digest[:])
 }

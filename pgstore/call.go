@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -136,6 +137,9 @@ func (c *conn) run(ctx context.Context, b *pgx.Batch, commits bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if c.Conn.Conn().IsClosed() {
+		return pgconn.ErrConnClosed
+	}
 	if commits {
 		c.warning, c.sent = "", true
 	}
@@ -152,7 +156,7 @@ func (c *conn) run(ctx context.Context, b *pgx.Batch, commits bool) error {
 // begin queues the start of a transaction at the isolation level that the
 // statements are written for.
 func (s *Store) begin(b *pgx.Batch) {
-	b.Queue("begin isolation level read committed")
+	exec(b, "begin isolation level read committed")
 	if s.opt.Pooler {
 		s.queueSettings(b, s.opt.Timeout)
 	}
@@ -184,8 +188,25 @@ func (s *Store) implicit(b *pgx.Batch, queue func()) {
 	}
 	queue()
 	if s.opt.Pooler {
-		b.Queue("commit")
+		commit(b)
 	}
+}
+
+// exec queues a statement without rows. Without a function of its own, pgx may
+// lose its error, or put another in its place.
+func exec(b *pgx.Batch, sql string, args ...any) {
+	b.Queue(sql, args...).Exec(func(tag) error { return nil })
+}
+
+// commit queues the end of a transaction. A transaction that has failed is
+// rolled back by it, and only the tag tells.
+func commit(b *pgx.Batch) {
+	b.Queue("commit").Exec(func(t tag) error {
+		if t.String() != "COMMIT" {
+			return errUndone
+		}
+		return nil
+	})
 }
 
 // none reports whether err says that there is no such row.

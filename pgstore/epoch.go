@@ -63,7 +63,7 @@ func (s *Store) Acknowledge(ctx context.Context, a onceguard.Acknowledgement) er
 			Kind: onceguard.EvidenceEpoch, By: "operator:" + a.By,
 			Detail: "acknowledged: " + a.Reason, Body: []byte("acknowledged " + a.Epoch),
 		})
-		b.Queue("commit")
+		commit(b)
 		return c.run(ctx, b, true)
 	})
 }

@@ -24,6 +24,9 @@ const (
 // statements, and nothing was written.
 var errRaced = errors.New("the row changed under the call")
 
+// errUndone is for a COMMIT that the server answered with ROLLBACK.
+var errUndone = errors.New("the server rolled back instead of committing")
+
 // errWarned makes a commit ambiguous: the server may have given up its wait for
 // a synchronous standby.
 var errWarned = errors.New("the server warned while it wrote")
@@ -73,7 +76,9 @@ func (s *Store) fail(op string, err error, sent bool) error {
 	if errors.As(err, &done) {
 		return err
 	}
-	e := &onceguard.StoreError{Op: op, Err: err, Clean: !sent || pgconn.SafeToRetry(err) || definite(err) || errors.Is(err, errRaced)}
+	// pgconn.SafeToRetry is no help here: a batch that loses its connection may
+	// report "conn closed", which counts as safe, for what it has sent.
+	e := &onceguard.StoreError{Op: op, Err: err, Clean: !sent || definite(err) || errors.Is(err, errRaced) || errors.Is(err, errUndone)}
 	var no *refused
 	switch c := code(err); {
 	case errors.As(err, &no):

@@ -12,7 +12,7 @@ import (
 func (s *Store) queueEvidence(b *pgx.Batch, e onceguard.Evidence) {
 	e = e.Bounded()
 	digest := sha256.Sum256(e.Body)
-	b.Queue(s.sql.insertEvidence, e.ID[:], text(string(e.Kind)), e.Attempt, text(e.By), text(e.Detail), e.Body, digest[:], int32(onceguard.MaxEvidence))
+	exec(b, s.sql.insertEvidence, e.ID[:], text(string(e.Kind)), e.Attempt, text(e.By), text(e.Detail), e.Body, digest[:], int32(onceguard.MaxEvidence))
 }
 
 // AppendEvidence implements onceguard.Store. The row, if there is one, is

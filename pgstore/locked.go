@@ -101,7 +101,7 @@ func (s *Store) lockedBy(ctx context.Context, op string, l lane, lock string, id
 			c.sent = true // its outcome counts as unknown
 			return err
 		}
-		if err := s.write(ctx, c, before, step, "commit"); err != nil {
+		if err := s.write(ctx, c, before, step, true); err != nil {
 			return err
 		}
 		if err := failpoint(op, "after-commit"); err != nil {
@@ -115,38 +115,37 @@ func (s *Store) lockedBy(ctx context.Context, op string, l lane, lock string, id
 	return a, nil
 }
 
-// write stores a step and ends the transaction with end, in one round trip.
+// write stores a step and, if ends, commits, in one round trip.
 // The row is locked, so that an update or a delete meets exactly it; an insert
 // that meets another's row writes nothing and is told by errRaced.
-func (s *Store) write(ctx context.Context, c *conn, before onceguard.Record, step onceguard.Step, end string) error {
+func (s *Store) write(ctx context.Context, c *conn, before onceguard.Record, step onceguard.Step, ends bool) error {
 	b := &pgx.Batch{}
 	raced := false
 	switch {
 	case step.Delete:
-		b.Queue(s.sql.dropEvidence, before.ID[:])
-		b.Queue(s.sql.deleteRow, before.ID[:])
+		exec(b, s.sql.dropEvidence, before.ID[:])
+		exec(b, s.sql.deleteRow, before.ID[:])
 	case step.Write:
 		sql := s.sql.updateRow
 		if before.State == onceguard.Absent {
 			sql = s.sql.insertRow
 		}
-		b.Queue(sql, values(step.Record)...)
-		b.QueuedQueries[0].Exec(func(tag tag) error {
+		b.Queue(sql, values(step.Record)...).Exec(func(tag tag) error {
 			raced = tag.RowsAffected() != 1
 			return nil
 		})
 		if step.Record.Pruned && !before.Pruned {
-			b.Queue(s.sql.dropEvidenceBodies, before.ID[:])
+			exec(b, s.sql.dropEvidenceBodies, before.ID[:])
 		}
 	}
 	for _, e := range step.Evidence {
 		e.ID = before.ID
 		s.queueEvidence(b, e)
 	}
-	if end != "" {
-		b.Queue(end)
+	if ends {
+		commit(b)
 	}
-	if err := c.run(ctx, b, end != ""); err != nil {
+	if err := c.run(ctx, b, ends); err != nil {
 		return err
 	}
 	if raced {

@@ -88,12 +88,12 @@ func (s *Store) start(ctx context.Context, c *conn) error {
 	}
 	b := &pgx.Batch{}
 	s.implicit(b, func() {
-		b.Queue(s.sql.firstEpoch, c.system)
+		exec(b, s.sql.firstEpoch, c.system)
 		switch {
 		case s.opt.OnFailover == Continue:
-			b.Queue(s.sql.synchronous, c.system)
+			exec(b, s.sql.synchronous, c.system)
 		case !c.standbys:
-			b.Queue(s.sql.notSynchronous, c.system)
+			exec(b, s.sql.notSynchronous, c.system)
 		}
 	})
 	if err := c.run(ctx, b, true); err != nil {

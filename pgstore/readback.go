@@ -43,15 +43,15 @@ func (s *Store) probe(ctx context.Context, c *conn, t *transaction) (bool, onceg
 	case r.State == onceguard.Absent:
 		// A lock finds no row that another session is inserting, an insert of
 		// the same key waits for it. It is never committed.
-		if err := s.write(ctx, c, r, onceguard.Step{Record: t.receipt, Write: true}, ""); err != nil {
+		if err := s.write(ctx, c, r, onceguard.Step{Record: t.receipt, Write: true}, false); err != nil {
 			return false, onceguard.Answer{}, err // errRaced: it is there now
 		}
 		c.abort(ctx)
 		return false, onceguard.Answer{}, nil
 	case r.State == onceguard.Succeeded && r.Attempt == t.receipt.Attempt && r.Owner.Is(t.claim.Owner):
 		b := &pgx.Batch{}
-		b.Queue(`UPDATE onceguard_receipt SET state = state WHERE request_id = $1::bytea`, r.ID[:])
-		b.Queue("commit")
+		exec(b, `UPDATE onceguard_receipt SET state = state WHERE request_id = $1::bytea`, r.ID[:])
+		commit(b)
 		if err := c.run(ctx, b, true); err != nil {
 			return false, onceguard.Answer{}, err
 		}

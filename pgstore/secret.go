@@ -52,5 +52,5 @@ func queueSecret(b *pgx.Batch, x onceguard.Secret) {
 		value = []byte{}
 	}
 	var made *time.Time = stamp(x.CreatedAt)
-	b.Queue(insertSecret, x.Name, value, x.Wrapped, made)
+	exec(b, insertSecret, x.Name, value, x.Wrapped, made)
 }

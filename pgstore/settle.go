@@ -59,7 +59,7 @@ func (s *Store) owned(ctx context.Context, op string, ids []onceguard.RequestID,
 			explicit := &pgx.Batch{}
 			s.begin(explicit)
 			explicit.QueuedQueries = append(explicit.QueuedQueries, b.QueuedQueries...)
-			explicit.Queue("commit")
+			commit(explicit)
 			b = explicit
 		}
 		if err := failpoint(op, "before-commit"); err != nil {

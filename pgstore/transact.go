@@ -115,10 +115,10 @@ func (t *transaction) run(ctx context.Context, c *conn) error {
 			c.abort(ctx)
 			return nil
 		}
-		return t.s.write(ctx, c, t.before, step, "commit")
+		return t.s.write(ctx, c, t.before, step, true)
 	}
 	step.Write = true
-	if err := t.bounded(ctx, func(ctx context.Context) error { return t.s.write(ctx, c, t.before, step, "") }); err != nil {
+	if err := t.bounded(ctx, func(ctx context.Context) error { return t.s.write(ctx, c, t.before, step, false) }); err != nil {
 		return err
 	}
 	result, err := t.fn(context.WithValue(ctx, insideKey{t.s}, t.claim.ID), &guardedTx{Tx: tx})
@@ -148,11 +148,18 @@ func (t *transaction) bounded(ctx context.Context, fn func(context.Context) erro
 // begin starts the transaction, locks the row and remembers what the caller's
 // function may change and the store needs again.
 func (t *transaction) begin(ctx context.Context, c *conn) (tx pgx.Tx, err error) {
+	if !t.s.opt.Pooler {
+		// The function may change search_path; a statement that is known already
+		// needs no parsing before the path is put back.
+		if _, err := c.Conn.Conn().Prepare(ctx, t.s.sql.settle, t.s.sql.settle); err != nil {
+			return nil, err
+		}
+	}
 	b := &pgx.Batch{}
 	b.BeginTx(pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	t.s.queueSettings(b, t.s.opt.TransactIdle)
 	// The caller's statements are planned as everywhere else.
-	b.Queue(`SELECT set_config('enable_seqscan', 'on', true), set_config('onceguard.request', $1::text, true)`, t.claim.ID.String())
+	exec(b, `SELECT set_config('enable_seqscan', 'on', true), set_config('onceguard.request', $1::text, true)`, t.claim.ID.String())
 	t.session.queue(b)
 	queueLock(b, t.s.sql.lock, t.claim.ID, &t.before)
 	t.s.queueClock(b, c.system, &t.at)
@@ -205,7 +212,7 @@ func (t *transaction) commit(ctx context.Context, c *conn, tx pgx.Tx) error {
 		c.warning, c.sent, t.committing = "", true, true
 		if err := tx.Commit(ctx); err != nil {
 			if errors.Is(err, pgx.ErrTxCommitRollback) {
-				c.sent = false
+				return errUndone
 			}
 			return err
 		}
