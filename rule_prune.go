@@ -30,6 +30,9 @@ func (r Record) Prune(now time.Time) Step {
 func (r Record) Import(given Record) Step {
 	if r.State == Absent {
 		given.Reason, given.SettledBy = keptText(given.Reason), keptText(given.SettledBy)
+		if given.Result.Body == nil && !given.Result.Intact() {
+			given.Result.Missing = BodyNotKept // the zero Result: no value is known
+		}
 		return Step{Outcome: Applied, Record: given, Write: true}
 	}
 	if r.State == given.State && r.Result.Digest == given.Result.Digest {

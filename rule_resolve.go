@@ -115,6 +115,7 @@ func (r Record) Resolve(n Resolution, now time.Time) Step {
 		} else {
 			after.enter(Failed, now)
 			after.Reason = "never-happened: " + n.Reason
+			after.Result = Result{Missing: BodyNotKept} // an empty body would not have its digest
 		}
 	case ResolveRunAgain:
 		after.enter(Released, now)
