@@ -3,7 +3,10 @@ package onceguard_test
 import (
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -56,4 +59,100 @@ func join[T any](list []T) string {
 		parts[i] = fmt.Sprint(v)
 	}
 	return strings.Join(parts, ", ")
+}
+
+var (
+	docBlock   = regexp.MustCompile("(?s)<!-- doc: ([a-z-]+) -->\n```go\n(.*?)```\n")
+	codeRegion = regexp.MustCompile(`(?s)[ \t]*// doc: ([a-z-]+)\n(.*?)[ \t]*// end doc\n`)
+)
+
+// TestDocsCode holds the Go blocks of the documentation to code that the tests
+// run: a block marked "doc: NAME" is the region of that name in a test file.
+func TestDocsCode(t *testing.T) {
+	regions := map[string]string{}
+	for _, f := range testFiles(t) {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range codeRegion.FindAllStringSubmatch(string(data), -1) {
+			if _, twice := regions[m[1]]; twice {
+				t.Errorf("%s: region %q stands in two places", f, m[1])
+			}
+			regions[m[1]] = dedent(m[2])
+		}
+	}
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := 0
+	for _, page := range append(pages, "README.md") {
+		data, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(data)
+		if strings.Count(text, "```go\n") != strings.Count(text, "<!-- doc: ") {
+			t.Errorf("%s: a Go block has no \"doc: NAME\" mark above it, so nothing runs it", page)
+		}
+		want := docBlock.ReplaceAllStringFunc(text, func(block string) string {
+			blocks++
+			name := docBlock.FindStringSubmatch(block)[1]
+			code, ok := regions[name]
+			if !ok {
+				t.Errorf("%s: no test file has the region %q", page, name)
+				return block
+			}
+			return "<!-- doc: " + name + " -->\n```go\n" + code + "```\n"
+		})
+		if want == text {
+			continue
+		}
+		if *updateDocs {
+			if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		t.Errorf("%s shows code that differs from the tested one; run: go test -run TestDocsCode -update-docs .", page)
+	}
+	if blocks == 0 {
+		t.Error("no block was compared")
+	}
+}
+
+// testFiles lists the test files of all packages.
+func testFiles(t *testing.T) (files []string) {
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if strings.HasSuffix(path, "_test.go") {
+			files = append(files, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// dedent removes the tabs that all lines begin with.
+func dedent(s string) string {
+	lines := strings.SplitAfter(s, "\n")
+	for {
+		for _, l := range lines {
+			if strings.TrimSpace(l) != "" && !strings.HasPrefix(l, "\t") {
+				return strings.Join(lines, "")
+			}
+		}
+		for i := range lines {
+			lines[i] = strings.TrimPrefix(lines[i], "\t")
+		}
+	}
 }
