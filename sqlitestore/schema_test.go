@@ -139,10 +139,14 @@ func TestPlans(t *testing.T) {
 		"evidence":   {"SELECT * FROM onceguard_evidence WHERE request_id = ? ORDER BY seq", "sqlite_autoindex_onceguard_evidence_1 (request_id=?)"},
 		"sweep":      {sqlitestore.SelectClaimed, "onceguard_receipt_open (state=?)"},
 		"first page": {"SELECT * FROM onceguard_receipt" + newest, "SCAN onceguard_receipt USING INDEX onceguard_receipt_created"},
-		"next page": {"SELECT * FROM onceguard_receipt WHERE created_at <= ? AND (created_at < ? OR request_id > ?)" + newest,
-			"onceguard_receipt_created (created_at<?)"},
-		"open ones": {"SELECT * FROM onceguard_receipt INDEXED BY onceguard_receipt_open WHERE state IN (?) AND state IN (1, 3)" + newest,
-			"onceguard_receipt_open (state=?)"},
+		"next page": {
+			"SELECT * FROM onceguard_receipt WHERE created_at <= ? AND (created_at < ? OR request_id > ?)" + newest,
+			"onceguard_receipt_created (created_at<?)",
+		},
+		"open ones": {
+			"SELECT * FROM onceguard_receipt INDEXED BY onceguard_receipt_open WHERE state IN (?) AND state IN (1, 3)" + newest,
+			"onceguard_receipt_open (state=?)",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rows, err := s.DB().Query("EXPLAIN QUERY PLAN "+c.query, make([]any, strings.Count(c.query, "?"))...)
