@@ -118,8 +118,11 @@ func TestALeaderThatIsCancelledDoesNotCancelOthers(t *testing.T) {
 
 func TestWaitersOfAPanicAndOfUncertain(t *testing.T) {
 	for name, end := range map[string]effect{
-		"panic":     func(context.Context, *onceguard.Attempt) (refund, error) { time.Sleep(time.Second); panic("boom") },
-		"uncertain": func(context.Context, *onceguard.Attempt) (refund, error) { time.Sleep(time.Second); return refund{}, errors.New("EOF") },
+		"panic": func(context.Context, *onceguard.Attempt) (refund, error) { time.Sleep(time.Second); panic("boom") },
+		"uncertain": func(context.Context, *onceguard.Attempt) (refund, error) {
+			time.Sleep(time.Second)
+			return refund{}, errors.New("EOF")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(w *world) {

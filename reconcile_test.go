@@ -160,8 +160,11 @@ func TestLookupThatFails(t *testing.T) {
 		"error": func(context.Context, onceguard.Query) (onceguard.Verdict[refund], error) {
 			return onceguard.Verdict[refund]{Finding: onceguard.Happened}, errors.New("HTTP 500") // the error counts
 		},
-		"panic":  func(context.Context, onceguard.Query) (onceguard.Verdict[refund], error) { panic("nil map") },
-		"goexit": func(context.Context, onceguard.Query) (onceguard.Verdict[refund], error) { runtime.Goexit(); panic("no") },
+		"panic": func(context.Context, onceguard.Query) (onceguard.Verdict[refund], error) { panic("nil map") },
+		"goexit": func(context.Context, onceguard.Query) (onceguard.Verdict[refund], error) {
+			runtime.Goexit()
+			panic("no")
+		},
 		"heeds its context": func(ctx context.Context, _ onceguard.Query) (onceguard.Verdict[refund], error) {
 			<-ctx.Done()
 			return onceguard.Verdict[refund]{Finding: onceguard.NeverWill}, ctx.Err()

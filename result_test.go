@@ -95,10 +95,13 @@ func TestCorruptIsAnAlarmAndNeverRuns(t *testing.T) {
 		kek    []byte
 		change func(*onceguard.Record)
 	}{
-		"flipped bit":              {nil, func(r *onceguard.Record) { r.Result.Body[0] ^= 1 }},
-		"emptied":                  {nil, func(r *onceguard.Record) { r.Result.Body = nil }},
-		"sealed, digest made good": {kek, func(r *onceguard.Record) { r.Result.Body[20] ^= 1; r.Result = onceguard.NewResult(r.Result.Type, r.Result.Body) }},
-		"sealed, too short":        {kek, func(r *onceguard.Record) { r.Result = onceguard.NewResult(r.Result.Type, []byte("x")) }},
+		"flipped bit": {nil, func(r *onceguard.Record) { r.Result.Body[0] ^= 1 }},
+		"emptied":     {nil, func(r *onceguard.Record) { r.Result.Body = nil }},
+		"sealed, digest made good": {kek, func(r *onceguard.Record) {
+			r.Result.Body[20] ^= 1
+			r.Result = onceguard.NewResult(r.Result.Type, r.Result.Body)
+		}},
+		"sealed, too short": {kek, func(r *onceguard.Record) { r.Result = onceguard.NewResult(r.Result.Type, []byte("x")) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(w *world) {

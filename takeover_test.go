@@ -200,7 +200,9 @@ func TestDownstreamKeyChangesAfterNeverWillAlone(t *testing.T) {
 			},
 		}
 		run := func(v refund, err error) (onceguard.Receipt[refund], error) {
-			a.Run = func(ctx context.Context, at *onceguard.Attempt, _ string) (refund, error) { return w.keyed(&keys, v, err)(ctx, at) }
+			a.Run = func(ctx context.Context, at *onceguard.Attempt, _ string) (refund, error) {
+				return w.keyed(&keys, v, err)(ctx, at)
+			}
 			return a.Do(w.ctx, w.guard, "1")
 		}
 		_, err := run(refund{}, onceguard.NotExecuted(errEOF)) // a release keeps the key
