@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard/internal/bootclock"
-	"github.com/onceguard/onceguard/internal/fault"
 )
 
 // Causes that an effect's context ends with, for context.Cause.
@@ -100,7 +99,6 @@ func (k *keeper) again(d time.Duration) {
 }
 
 func (k *keeper) renew() {
-	fault.Point("store.renew.before")
 	sent, err := k.c.opts.clock.Now()
 	if err != nil {
 		k.lose(err)
@@ -114,7 +112,6 @@ func (k *keeper) renew() {
 	if err == nil {
 		err = answers[0].Err
 	}
-	fault.Point("store.renew.after")
 	switch {
 	case err == nil && answers[0].Outcome == Applied:
 		k.g.fence.extend(sent, answers[0])

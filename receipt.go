@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"time"
+
+	"github.com/onceguard/onceguard/internal/fault"
 )
 
 // Receipt is the durable record of one request as its caller sees it.
@@ -59,7 +61,9 @@ func Do[T any](ctx context.Context, g *Guard, r Request, fn func(ctx context.Con
 		}
 		return Result{Missing: BodyNotKept}, v, err
 	}
-	return receiptOf[T](ctx, c, c.do(ctx))
+	end := c.do(ctx)
+	fault.Point("guard.answer.before")
+	return receiptOf[T](ctx, c, end)
 }
 
 // encode makes the stored form of a value. The effect has happened by now, so

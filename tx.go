@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+
+	"github.com/onceguard/onceguard/internal/fault"
 )
 
 // DoTx runs fn in one transaction of the store's own database: the claim, the
@@ -48,7 +50,9 @@ func DoTx[Tx, T any](ctx context.Context, g *Guard, r Request, fn func(ctx conte
 			ectx, end := context.WithCancelCause(ectx)
 			defer end(nil)
 			defer context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })()
+			fault.Point("guard.effect.before")
 			v, err := fn(ectx, tx.(Tx))
+			fault.Point("guard.effect.after")
 			own, ended, raw = err, nil, v
 			if err == nil {
 				ended = ctx.Err() // not committing is still possible, and what the caller asked for
@@ -75,6 +79,7 @@ func DoTx[Tx, T any](ctx context.Context, g *Guard, r Request, fn func(ctx conte
 	if end.err == nil && !end.replayed {
 		end.raw = raw
 	}
+	fault.Point("guard.answer.before")
 	return receiptOf[T](ctx, c, end)
 }
 
@@ -89,6 +94,7 @@ func (c *call) leadTx(ctx, wait context.Context) ending {
 		}
 		claim := c.claim
 		claim.Owner = newToken()
+		fault.Point("guard.claim.before")
 		a, err := c.transact(ctx, claim)
 		if err == nil {
 			err = a.Err

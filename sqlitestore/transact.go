@@ -57,7 +57,14 @@ func (s *Store) Transact(ctx context.Context, c onceguard.Claim, fn func(ctx con
 	if !t.wrote {
 		return step.Answer(t.now), nil
 	}
-	if err := tx.Commit(); err != nil {
+	if err := beforeCommit("settle"); err != nil {
+		return onceguard.Answer{}, cleanly(op, err)
+	}
+	err = tx.Commit()
+	if err == nil {
+		err = afterCommit("settle")
+	}
+	if err != nil {
 		return s.readBack(ctx, op, c, step, t, err)
 	}
 	return step.Answer(t.now), nil
