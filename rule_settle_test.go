@@ -31,8 +31,6 @@ func (q settleAsk) settlement(attempt int64) Settlement {
 	return n
 }
 
-func settling(s shape) bool { return s.state == Claimed || s.state == Uncertain }
-
 var settleLines = []struct {
 	name string
 	when func(shape, settleAsk) bool
