@@ -118,6 +118,11 @@ vet: need-go ## go vet, with and without failpoints
 	$(GO) vet ./...
 	$(GO) vet -tags failpoint ./...
 
+# Needs the network: it looks at the tests of our dependencies too.
+.PHONY: mod-check
+mod-check: need-go ## say what go mod tidy would change
+	$(GO) mod tidy -diff
+
 .PHONY: staticcheck-run
 staticcheck-run: need-go staticcheck
 	$(GOBIN)/staticcheck ./...
