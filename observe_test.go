@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,10 +26,18 @@ func TestNothingSecretIsObserved(t *testing.T) {
 		secret := func(id string) onceguard.Request {
 			return onceguard.Request{Action: "card.charge", Key: onceguard.KeyOf("order", id), Input: input, Keep: input}
 		}
+		var mu sync.Mutex // claims are sent again in the background
+		tell := func(s string) {
+			mu.Lock()
+			defer mu.Unlock()
+			said = append(said, s)
+		}
 		watch := watched{w.store, func(tok onceguard.Token) {
+			tell(fmt.Sprintf("%v %+v %#v %s", tok, tok, tok, tok))
+			mu.Lock()
+			defer mu.Unlock()
 			tokens[string(tok[:])] = true
 			tokens[fmt.Sprintf("%x", tok[:])] = true
-			said = append(said, fmt.Sprintf("%v %+v %#v %s", tok, tok, tok, tok))
 		}}
 		g, err := onceguard.New(w.ctx, watch, w.options(func(o *onceguard.Options) { o.Observer = both{w.events, onceguard.SlogObserver(slog.New(handler))} }))
 		if err != nil {
@@ -36,7 +45,7 @@ func TestNothingSecretIsObserved(t *testing.T) {
 		}
 		run := func(id string, verdict error) {
 			rec, err := onceguard.Do(w.ctx, g, secret(id), w.act(refund{ID: result}, verdict))
-			said = append(said, fmt.Sprintf("%v", err))
+			tell(fmt.Sprintf("%v", err))
 			_ = rec
 		}
 		for range 2 {
@@ -52,9 +61,9 @@ func TestNothingSecretIsObserved(t *testing.T) {
 		other := secret("ok")
 		other.Input = input + "2"
 		_, err = onceguard.Do(w.ctx, g, other, w.never())
-		said = append(said, err.Error())
+		tell(err.Error())
 		_, err = onceguard.Do(w.ctx, g, secret("ok"), func(context.Context, *onceguard.Attempt) (int, error) { return 0, nil })
-		said = append(said, w.want(err, onceguard.ErrUndecodable).Error())
+		tell(w.want(err, onceguard.ErrUndecodable).Error())
 		w.store.set(only("settle", lostBefore))
 		run("unsettled", nil)
 		w.store.set(only("claim", lostAfter))
@@ -64,10 +73,11 @@ func TestNothingSecretIsObserved(t *testing.T) {
 		if _, err := g.Sweeper(onceguard.SweeperOptions{}).Sweep(w.ctx); err != nil {
 			t.Error(err)
 		}
+		w.close(g)
 		for _, e := range w.events.all() {
-			said = append(said, fmt.Sprintf("%+v %v", e, e.Err))
+			tell(fmt.Sprintf("%+v %v", e, e.Err))
 		}
-		said = append(said, log.String())
+		tell(log.String())
 		if len(tokens) < 10 || !strings.Contains(log.String(), "event=uncertain") || !strings.Contains(log.String(), "level=DEBUG") {
 			t.Fatalf("the test saw too little: %d tokens, log %s", len(tokens), log.String())
 		}
@@ -82,7 +92,6 @@ func TestNothingSecretIsObserved(t *testing.T) {
 				t.Errorf("%q was told: …%s…", canary, all[max(0, i-200):i+40])
 			}
 		}
-		w.close(g)
 	})
 }
 

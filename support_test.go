@@ -3,7 +3,6 @@ package onceguard_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -191,6 +190,7 @@ type world struct {
 	events *recorder
 	guard  *onceguard.Guard
 	runs   atomic.Int64 // effects started through act
+	jumped atomic.Int64 // how far the store's clock was put on
 }
 
 // virtual runs a test on a fresh world in fake time. It ends by closing the
@@ -207,7 +207,8 @@ func virtual(t *testing.T, test func(w *world), adapt ...func(*onceguard.Options
 func newWorld(t *testing.T, adapt ...func(*onceguard.Options)) *world {
 	t.Helper()
 	w := &world{T: t, ctx: context.Background(), clock: &jumpy{start: time.Now()}, events: &recorder{}}
-	w.store = &faults{Store: memstore.New(memstore.Options{}), calls: map[string]int{}}
+	now := func() time.Time { return time.Now().Add(time.Duration(w.jumped.Load())) }
+	w.store = &faults{Store: memstore.New(memstore.Options{Now: now}), calls: map[string]int{}}
 	w.guard = w.another(adapt...)
 	return w
 }
@@ -376,13 +377,3 @@ func (w *world) running(g *onceguard.Guard, r onceguard.Request, v refund, verdi
 		return <-done
 	}
 }
-
-func seq[T any](n int, f func(i int) T) []T {
-	out := make([]T, n)
-	for i := range out {
-		out[i] = f(i)
-	}
-	return out
-}
-
-var _ = fmt.Sprint
