@@ -237,13 +237,17 @@ func TestTransactLostCommit(t *testing.T) {
 
 // No call of the store ever opens a second connection to cancel a first.
 func TestNoCancelRequest(t *testing.T) {
-	r := newRig(t, &pgstore.Options{Timeout: 200 * time.Millisecond, LockTimeout: 150 * time.Millisecond})
+	r := newRig(t, nil)
 	cancels := r.Add(cutproxy.Rule{When: cutproxy.Type(cutproxy.ToServer, cutproxy.CancelRequest), Times: -1, Do: cutproxy.Delay(time.Millisecond)})
 	swallow := r.Add(cutproxy.Rule{When: cutproxy.Answers("INSERT INTO onceguard_receipt"), Do: cutproxy.BlackHole()})
 	before := r.Accepted()
-	_, err := claim1(r.store, newClaim(t))
+	short, cancel := context.WithCancel(ctx)
+	go func() {
+		<-swallow.Hit()
+		cancel()
+	}()
+	_, err := only(r.store.Claim(short, []onceguard.Claim{newClaim(t)}))
 	storeError(t, err, false, false)
-	hit(t, swallow)
 	// A new connection takes at least as long as a cancel request would.
 	mustClaim(t, r.store, newClaim(t), onceguard.Granted, onceguard.T1)
 	if n := cancels.Count(); n != 0 {

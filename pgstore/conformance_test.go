@@ -43,9 +43,9 @@ func open(t testing.TB, url string, o *pgstore.Options) *pgstore.Store {
 	return s
 }
 
-// harnessAt opens the store of a database. Its failover is a change of the
-// epoch alone; TestFailover has a real one.
-func harnessAt(t testing.TB, url string, o *pgstore.Options) storetest.Harness {
+// harnessAt opens the store of a database, which tests reach by direct. Its
+// failover is a change of the epoch alone; other tests have a real one.
+func harnessAt(t testing.TB, url, direct string, o *pgstore.Options) storetest.Harness {
 	s := open(t, url, o)
 	return storetest.Harness{
 		Store: s,
@@ -55,14 +55,14 @@ func harnessAt(t testing.TB, url string, o *pgstore.Options) storetest.Harness {
 		},
 		Second: func(t *testing.T) onceguard.Store { return open(t, url, o) },
 		Failover: func(t *testing.T) {
-			pgtest.Exec(t, url, "UPDATE onceguard_store SET restores = restores + 1")
+			pgtest.Exec(t, direct, "UPDATE onceguard_store SET restores = restores + 1")
 		},
 		WriteRow: func(ctx context.Context, tx any, name, value string) error {
 			_, err := tx.(pgx.Tx).Exec(ctx, "INSERT INTO app_row (name, value) VALUES ($1, $2)", name, value)
 			return err
 		},
 		ReadRow: func(t *testing.T, name string) (string, bool) {
-			v := pgtest.Value[*string](t, url, "SELECT (SELECT value FROM app_row WHERE name = $1)", name)
+			v := pgtest.Value[*string](t, direct, "SELECT (SELECT value FROM app_row WHERE name = $1)", name)
 			if v == nil {
 				return "", false
 			}
@@ -71,9 +71,31 @@ func harnessAt(t testing.TB, url string, o *pgstore.Options) storetest.Harness {
 	}
 }
 
+// databases gives stores in which nothing ever happened. They are used again
+// when a case is over: a new one for each case would cost more than the case.
+type databases struct {
+	outer   *testing.T
+	cluster *pgtest.Cluster
+	free    []string
+}
+
+func (d *databases) take(t *testing.T) (url string) {
+	t.Helper()
+	if n := len(d.free); n > 0 {
+		url, d.free = d.free[n-1], d.free[:n-1]
+	} else {
+		url = migrated(d.outer, d.cluster)
+	}
+	pgtest.Exec(t, url, `TRUNCATE onceguard_receipt, onceguard_evidence, onceguard_secret, app_row;
+		UPDATE onceguard_store SET store_id = gen_random_uuid()::text, epoch = '', restores = 0, synchronous = false`)
+	t.Cleanup(func() { d.free = append(d.free, url) })
+	return url
+}
+
 func TestConformance(t *testing.T) {
-	c := pgtest.Server(t)
+	d := &databases{outer: t, cluster: pgtest.Server(t)}
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
-		return harnessAt(t, migrated(t, c), nil)
+		url := d.take(t)
+		return harnessAt(t, url, url, nil)
 	})
 }
