@@ -46,7 +46,7 @@ func peer(t *testing.T) (addr string, got <-chan string) {
 				io.WriteString(conn, answer+ready)
 			}
 			if err != nil {
-				if err != io.EOF {
+				if !errors.Is(err, io.EOF) {
 					all.WriteString("<" + err.Error() + ">")
 				}
 				result <- all.String()
