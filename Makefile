@@ -68,7 +68,7 @@ crash: need-go need-postgres ## the short fault table: kill and error at about 1
 
 .PHONY: crash-full
 crash-full: need-go need-postgres ## the whole fault table: every point, action, store and policy (long)
-	ONCEGUARD_CRASH=full $(GO) test -count=1 -v -timeout 180m ./internal/crashtest/...
+	ONCEGUARD_CRASH_FULL=1 $(GO) test -count=1 -v -timeout 180m ./internal/crashtest/...
 
 .PHONY: fuzz
 fuzz: need-go ## every fuzz target for FUZZTIME (20s) each
