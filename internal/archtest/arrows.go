@@ -26,9 +26,10 @@ var stores = []string{"memstore", "sqlitestore", "pgstore"}
 
 // namesStores lists who may import a concrete store outside tests.
 var namesStores = map[string][]string{
-	"internal/cli": stores,
-	"guardtest":    {"memstore"},
-	"storetest":    {"memstore"},
+	"internal/cli":       stores,
+	"internal/crashtest": stores, // its worker is a process of a test
+	"guardtest":          {"memstore"},
+	"storetest":          {"memstore"},
 }
 
 // local returns a path inside the module: "" for the root package. It reports

@@ -63,6 +63,8 @@ func TestArrows(t *testing.T) {
 		{"command line on stores", at("internal/cli", "./pgstore", "./sqlitestore", "./memstore"), ""},
 		{"suite on the reference store", at("storetest", "./memstore"), ""},
 		{"adapter suite on the reference store", at("guardtest", "./memstore"), ""},
+		{"crash test's worker on a store", at("internal/crashtest/worker", "./pgstore"), ""},
+		{"program on the crash test", at("cmd/onceguard", "./internal/crashtest/worker"), "for tests alone"},
 		{"suite on Postgres", at("storetest", "./pgstore"), "only internal/cli"},
 		{"adapter on a store", at("httpguard", "./memstore"), "only internal/cli"},
 		{"adapter's tests on a store", inTest(at("httpguard", "./memstore")), ""},
