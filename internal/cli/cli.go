@@ -65,12 +65,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	}
 	a.globals, a.model = &cmd.globals, parser.Model
 	if len(args) == 0 {
-		parser.Stdout = stderr
-		args = []string{"--help"}
-		if _, err := parser.Parse(args); err != nil {
-			a.complain(err)
-		}
-		return exitUsage
+		return a.usage(parser)
 	}
 	kctx, err := parser.Parse(args)
 	if err != nil {
@@ -79,6 +74,19 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	}
 	defer a.close()
 	return a.finish(kctx.Run(a))
+}
+
+// usage is for a call without a command.
+func (a *app) usage(parser *kong.Kong) int {
+	parser.Stdout = a.stderr
+	kctx, err := kong.Trace(parser, nil)
+	if err == nil {
+		err = kctx.PrintUsage(false)
+	}
+	if err != nil {
+		a.complain(err)
+	}
+	return exitUsage
 }
 
 // newParser builds kong's model around fresh structs, so that two runs in one

@@ -119,6 +119,8 @@ func (a *app) finish(err error) int {
 	return statusOf(err)
 }
 
+// complain prints an error on one line, whatever a library put into it.
 func (a *app) complain(err error) {
-	a.say("%s", strings.TrimPrefix(err.Error(), "onceguard: "))
+	text := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\t' || r == '\r' }), " ")
+	a.say("%s", strings.TrimPrefix(text, "onceguard: "))
 }

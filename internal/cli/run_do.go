@@ -23,16 +23,8 @@ func (r *runner) run() error {
 	if err != nil {
 		return r.refused(err)
 	}
-	_, _, rec, err := g.Preview(r.ctx, r.request)
-	if err != nil {
+	if err := r.readyChild(g); err != nil {
 		return r.answer(g, onceguard.Receipt[output]{}, err)
-	}
-	// A settled record is replayed without a process; so is an uncertain one
-	// answered.
-	if !rec.State.Final() && rec.State != onceguard.Uncertain {
-		if err := r.startChild(); err != nil {
-			return r.refused(err)
-		}
 	}
 	for asked := false; ; {
 		if r.child != nil && !r.child.used {
@@ -54,11 +46,24 @@ func (r *runner) run() error {
 		if r.cmd.Reconcile != "" && !asked && uncertainRecord(err) {
 			asked = true
 			if r.lookup(g) && r.outcome == nil {
+				if err := r.readyChild(g); err != nil {
+					return r.answer(g, receipt, err)
+				}
 				continue // answer from what the lookup settled
 			}
 		}
 		return r.answer(g, receipt, err)
 	}
+}
+
+// readyChild starts the waiting process if the record shows that it may be
+// needed: a settled record is replayed, and an uncertain one answered, without.
+func (r *runner) readyChild(g *onceguard.Guard) error {
+	_, _, rec, err := g.Preview(r.ctx, r.request)
+	if err != nil || rec.State.Final() || rec.State == onceguard.Uncertain {
+		return err
+	}
+	return r.startChild()
 }
 
 // uncertainRecord says whether err is about a record that is uncertain now, not

@@ -162,6 +162,10 @@ func (r *runner) cannotStart(err error) error {
 	case errors.Is(err, syscall.ENOEXEC):
 		return &startError{exitCannotStart, fmt.Sprintf("%s: not a program of this system; a script needs a first line such as #!/bin/sh; nothing was run", name)}
 	}
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = at.Err
+	}
 	return &startError{exitCannotStart, fmt.Sprintf("%s: %v; nothing was run", name, err)}
 }
 
