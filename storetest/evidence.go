@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/onceguard/onceguard"
 )
@@ -93,6 +94,9 @@ func evidenceCut(e *env) {
 }
 
 func evidenceCap(e *env) {
+	if testing.Short() {
+		e.Skip("a thousand writes: not with -short")
+	}
 	c := e.granted()
 	for i := range onceguard.MaxEvidence + 2 {
 		e.must(e.Store.AppendEvidence(e.ctx, onceguard.Evidence{ID: c.ID, Kind: onceguard.EvidenceLookup, Attempt: int64(i)}))

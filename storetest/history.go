@@ -32,11 +32,11 @@ type world struct {
 // histories runs rapid's number of random histories, each on its own requests.
 func histories(e *env, store onceguard.Store, lossy bool) {
 	rapid.Check(e.T, func(t *rapid.T) {
-		w := &world{T: t, e: e, store: store, lossy: lossy, models: make([]model, 2)}
+		w := &world{T: t, e: e, store: store, lossy: lossy, models: make([]model, 1+rapid.IntRange(0, 3).Draw(t, "requests")/3)}
 		for range w.models {
 			w.requests = append(w.requests, e.request())
 		}
-		for i := range rapid.IntRange(1, 14).Draw(t, "steps") {
+		for i := range rapid.IntRange(4, 20).Draw(t, "steps") {
 			e.tick()
 			w.step(fmt.Sprint("step ", i))
 		}
@@ -65,6 +65,18 @@ var modelPolicies = []onceguard.Policy{
 	onceguard.SafeRetry(soon, onceguard.RefusalsRemembered),
 	{Kind: onceguard.TransactionalKind},
 }
+
+// Final records end a history early, so what keeps it going is drawn more often.
+var (
+	modelVerbs = []onceguard.Verb{
+		onceguard.SettleUnknown, onceguard.SettleUnknown, onceguard.SettleReleased, onceguard.SettleReleased,
+		onceguard.SettleFailed, onceguard.SettleSucceeded,
+	}
+	modelVerdicts = []onceguard.ResolveVerdict{
+		onceguard.ResolveNeverWill, onceguard.ResolveNeverWill, onceguard.ResolveRunAgain, onceguard.ResolveRunAgain,
+		onceguard.ResolvePark, onceguard.ResolveNote, onceguard.ResolveRefused, onceguard.ResolveHappened,
+	}
+)
 
 // step draws one call, makes it, and compares answer and record.
 func (w *world) step(name string) {
@@ -129,15 +141,15 @@ func (w *world) draw(kind string, m model) action {
 		if one("another input", 8) {
 			a.input = 1 - m.input
 		}
-		a.optIn = one("opt in", 2)
+		a.optIn = !one("not opted in", 3)
 	case "renew":
 		a.kind = doRenew
 	case "settle":
 		a.kind = doSettle
-		a.verb = onceguard.Verb(rapid.IntRange(1, 4).Draw(w.T, "verb"))
+		a.verb = rapid.SampledFrom(modelVerbs).Draw(w.T, "verb")
 	case "resolve":
 		a.kind = doResolve
-		a.verdict = onceguard.ResolveVerdict(rapid.IntRange(1, 6).Draw(w.T, "verdict"))
+		a.verdict = rapid.SampledFrom(modelVerdicts).Draw(w.T, "verdict")
 		a.by = rapid.SampledFrom([]string{"reconciler", "operator:ada", "operator:bob"}).Draw(w.T, "by")
 		switch {
 		case a.verdict == onceguard.ResolvePark:

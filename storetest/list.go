@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -171,6 +172,9 @@ func listResults(e *env) {
 }
 
 func listLimits(e *env) {
+	if testing.Short() {
+		e.Skip("a thousand writes: not with -short")
+	}
 	records := make([]onceguard.Record, 1001)
 	for i := range records {
 		records[i] = e.past(fmt.Sprint("import-", i))

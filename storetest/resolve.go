@@ -84,6 +84,19 @@ func resolveNeverWill(e *env) {
 		e.Errorf("attempt %d, generation %d", r.Attempt, r.Generation)
 	}
 	e.evidence(c.ID, onceguard.EvidenceParked, onceguard.EvidenceResolution, onceguard.EvidenceLate)
+
+	// The verdict covers every attempt so far, the unknown ones too.
+	c = e.request(under(forgets), leased(brief))
+	c.RunAfterNeverWill = true
+	e.claim(c, onceguard.Granted, onceguard.T1)
+	e.lapse()
+	second := again(c)
+	e.claim(second, onceguard.Granted, onceguard.T4)
+	e.settle(says(second, 2, onceguard.SettleFailed, "declined"), onceguard.Parked, onceguard.T8)
+	r = e.resolve(verdict(c, 2, onceguard.ResolveNeverWill), onceguard.Applied, onceguard.T12).Record
+	if r.State != onceguard.Released || r.UnknownAttempt {
+		e.Errorf("%s, unknown %v", r.State, r.UnknownAttempt)
+	}
 }
 
 func resolveOperator(e *env) {
