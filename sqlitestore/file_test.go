@@ -160,3 +160,21 @@ func duplicate(t *testing.T, from, to string) string {
 	must(t, out.Close())
 	return to
 }
+
+// Another process put an archive of another store into the file.
+func TestFileHoldsAnotherStore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s, other := open(t, path, quiet()), open(t, path, quiet())
+	must(t, other.Load(ctx, onceguard.StoreInfo{StoreID: "another", Epoch: "1"}, nil, func() (onceguard.Record, []onceguard.Evidence, error) {
+		return onceguard.Record{}, nil, io.EOF
+	}))
+	c := request(t, "1")
+	c.Policy = onceguard.Rerun // not refused for the new epoch
+	_, err := s.Claim(ctx, []onceguard.Claim{c})
+	if se := storeErr(t, err, true, true); !strings.Contains(se.Error(), "open it again") {
+		t.Errorf("the error does not say what to do: %v", se)
+	}
+	if a := claim(t, other, c); a.Outcome != onceguard.Granted {
+		t.Errorf("the one that loaded it: %s, %v", a.Outcome, a.Err)
+	}
+}
