@@ -141,6 +141,9 @@ func (s *Store) settings() map[string]string {
 		"idle_in_transaction_session_timeout": ms(s.opt.Timeout),
 		// A generic plan made while a table is tiny would scan it for ever.
 		"enable_seqscan": "off",
+		// The cost that this adds would have scans of one row compiled, which
+		// takes a hundred times as long as running them.
+		"jit": "off",
 		// A session whose client vanished must not keep its row locks for hours.
 		"tcp_keepalives_idle":     "15",
 		"tcp_keepalives_interval": "5",
