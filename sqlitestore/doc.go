@@ -19,9 +19,9 @@
 // other means than Backup that is written over the original in place.
 //
 // On a full disk the store stops granting claims while it can still store
-// receipts: it wants Options.Reserve free before it grants, and gives back a
-// ballast file beside the database when a receipt would not fit otherwise. The
-// last resort is a receipt without its body (onceguard.BodyDiskFull).
+// receipts: it wants Options.Reserve free before it grants. A receipt that does
+// not fit is stored without its body (onceguard.BodyDiskFull), and if that does
+// not fit either, a ballast file beside the database is given back first.
 //
 // A process must not open the database file by other means while a store has it
 // open: POSIX drops all locks of a process on a file when any descriptor of it

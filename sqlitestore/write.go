@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard"
-	"github.com/onceguard/onceguard/internal/fault"
 )
 
 // txn is one write transaction. It may carry many members: whatever one of
@@ -210,26 +209,3 @@ func (t *txn) changed(query string, args ...any) error {
 }
 
 func containsText(err error, text string) bool { return strings.Contains(err.Error(), text) }
-
-// beforeCommit and afterCommit are the store's failpoints: an injected error
-// before the commit is surely not written, one after it surely is, and the
-// caller knows neither.
-func beforeCommit(op string) error {
-	switch op {
-	case "claim":
-		return fault.PointErr("store.claim.before-commit")
-	case "settle":
-		return fault.PointErr("store.settle.before-commit")
-	}
-	return nil
-}
-
-func afterCommit(op string) error {
-	switch op {
-	case "claim":
-		return fault.PointErr("store.claim.after-commit")
-	case "settle":
-		return fault.PointErr("store.settle.after-commit")
-	}
-	return nil
-}
