@@ -55,6 +55,8 @@ func params(dir string, setup func(*testscript.Env) error) testscript.Params {
 			"mode":    cmdMode,
 			"edit":    cmdEdit,
 			"shell":   cmdShell,
+			"state":   cmdState,
+			"victim":  cmdVictim,
 			"waits":   cmdWaits,
 		},
 		RequireUniqueNames: true,

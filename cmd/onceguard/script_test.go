@@ -74,7 +74,7 @@ func pidIn(ts *testscript.TestScript, file string) int {
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	signals := map[string]syscall.Signal{
 		"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT, "KILL": syscall.SIGKILL,
-		"USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "WINCH": syscall.SIGWINCH, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT,
+		"USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "WINCH": syscall.SIGWINCH, "STOP": syscall.SIGSTOP, "TSTP": syscall.SIGTSTP, "CONT": syscall.SIGCONT,
 	}
 	if neg || len(args) != 2 || signals[args[0]] == 0 {
 		ts.Fatalf("usage: signal NAME PIDFILE")
@@ -206,5 +206,41 @@ func cmdWaits(ts *testscript.TestScript, neg bool, args []string) {
 			}
 		}
 		return false
+	})
+}
+
+// cmdVictim kills the process that waits to become the command, of the
+// background run named "run".
+func cmdVictim(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: victim")
+	}
+	parent := ts.BackgroundCmds()[0].Process.Pid
+	await(ts, "a waiting process", func() bool {
+		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
+		for _, list := range lists {
+			kids, _ := os.ReadFile(list)
+			for kid := range strings.FieldsSeq(string(kids)) {
+				pid, err := strconv.Atoi(kid)
+				if line, rerr := os.ReadFile("/proc/" + kid + "/cmdline"); err == nil && rerr == nil && strings.Contains(string(line), "__become") {
+					return syscall.Kill(pid, syscall.SIGKILL) == nil
+				}
+			}
+		}
+		return false
+	})
+}
+
+// cmdState waits until the process whose pid a file holds is in a state of
+// proc_pid_stat(5): T stopped, S asleep.
+func cmdState(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: state LETTER PIDFILE")
+	}
+	pid := pidIn(ts, args[1])
+	await(ts, fmt.Sprintf("state %s of pid %d", args[0], pid), func() bool {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		return strings.HasPrefix(rest, args[0])
 	})
 }

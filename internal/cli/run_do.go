@@ -40,7 +40,6 @@ func (r *runner) run() error {
 			if err := r.startChild(); err != nil {
 				return r.refused(err)
 			}
-			r.relay.again()
 			continue
 		}
 		if r.cmd.Reconcile != "" && !asked && uncertainRecord(err) {

@@ -78,6 +78,7 @@ func (r *runner) startChild() error {
 		c.owners, _ = process.FormatList([]process.Identity{process.Self(), id})
 	}
 	r.child = c
+	r.relay.watch(p)
 	return nil
 }
 
@@ -87,6 +88,7 @@ func (r *runner) abandonChild() {
 		return
 	}
 	r.child.used = true
+	r.relay.ended()
 	r.child.process.Abandon()
 	_, _ = r.child.outR.Close(), r.child.errR.Close()
 }
@@ -125,7 +127,7 @@ func (r *runner) effect(ctx context.Context, at *onceguard.Attempt) (output, err
 	}
 	c.out = newStream(c.outR, r.stdout, c.budget)
 	c.err = newStream(c.errR, r.stderr, c.budget)
-	r.relay.running(c.process)
+	r.relay.running()
 	fault.Point("run.child.after-start")
 	stop := context.AfterFunc(ctx, func() { r.overdue(context.Cause(ctx)) })
 	defer stop()

@@ -27,9 +27,11 @@ type relay struct {
 
 	mu      sync.Mutex
 	phase   phase
-	child   *shim.Process
+	child   *shim.Process // also while it waits to become the command
 	pending []os.Signal
 	told    bool
+
+	suspending bool // only run's goroutine
 }
 
 type phase int
@@ -72,32 +74,39 @@ func (r *relay) stop() {
 	close(r.done)
 }
 
+// watch names the process that waits to become the command.
+func (r *relay) watch(p *shim.Process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.phase, r.child = phaseWaiting, p
+}
+
 // starting begins the moment in which a signal may reach the process before or
 // after it has become the command; such signals are kept and sent afterwards.
-func (r *relay) starting() { r.enter(phaseStarting, nil) }
+func (r *relay) starting() { r.enter(phaseStarting) }
 
 // running says that the process is the command now.
-func (r *relay) running(p *shim.Process) {
-	r.enter(phaseRunning, p)
+func (r *relay) running() {
+	r.enter(phaseRunning)
 	r.mu.Lock()
-	pending := r.pending
+	pending, child := r.pending, r.child
 	r.pending = nil
 	r.mu.Unlock()
 	for _, s := range pending {
-		_ = p.Signal(s)
+		_ = child.Signal(s)
 	}
 }
 
 // ended says that there is no command any more.
-func (r *relay) ended() { r.enter(phaseEnded, nil) }
+func (r *relay) ended() { r.enter(phaseEnded) }
 
-// again is for another attempt of this call.
-func (r *relay) again() { r.enter(phaseWaiting, nil) }
-
-func (r *relay) enter(p phase, child *shim.Process) {
+func (r *relay) enter(p phase) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.phase, r.child = p, child
+	r.phase = p
+	if p == phaseEnded {
+		r.child = nil
+	}
 }
 
 func (r *relay) handle(s os.Signal) {
@@ -108,8 +117,8 @@ func (r *relay) handle(s os.Signal) {
 	}
 	r.mu.Unlock()
 	switch {
-	case s == stopSignal:
-		r.suspend(child)
+	case suspends(s):
+		r.suspend(s, child)
 	case phase == phaseWaiting && ends(s):
 		r.cancel(&interrupted{s.(syscall.Signal)})
 	case phase == phaseRunning && passedOn(s) && !(fromTerminal(s) && foreground()):

@@ -8,11 +8,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/onceguard/onceguard/internal/shim"
 )
-
-const stopSignal = syscall.SIGTSTP
 
 // relayed are passed on to the command.
 var relayed = []os.Signal{
@@ -32,28 +28,19 @@ func passedOn(s os.Signal) bool {
 // catch takes the signals over, but those that were ignored when this process
 // started (nohup): they stay ignored, here and in the command.
 func (r *relay) catch() {
-	for _, s := range append([]os.Signal{stopSignal}, relayed...) {
+	for _, s := range append(suspendSignals, relayed...) {
 		if !signal.Ignored(s) {
 			signal.Notify(r.caught, s)
 		}
 	}
 	// Whoever reads our output may go away before the command ends. That must
 	// not kill this process, and the write says EPIPE. Caught and not ignored,
-	// since the command would inherit an ignored one.
-	signal.Notify(r.caught, syscall.SIGPIPE)
+	// since the command would inherit an ignored one; and caught to the end, so
+	// that the verdict is still written. The channel is never read.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
 func (r *relay) release() { signal.Stop(r.caught) }
-
-// suspend stops this process as the signal would have, after the command.
-func (r *relay) suspend(child *shim.Process) {
-	if child != nil && !foreground() {
-		_ = child.Signal(stopSignal)
-	}
-	signal.Reset(stopSignal)
-	_ = syscall.Kill(os.Getpid(), stopSignal) // goes on here after SIGCONT
-	signal.Notify(r.caught, stopSignal)
-}
 
 // foreground says whether this process group is its terminal's foreground one.
 func foreground() bool {
