@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"time"
 
 	"github.com/onceguard/onceguard"
@@ -143,6 +145,11 @@ func parseArchiveLine(line []byte) (archiveLine, error) {
 	var l archiveLine
 	dec := json.NewDecoder(bytes.NewReader(line))
 	dec.DisallowUnknownFields()
-	err := dec.Decode(&l)
-	return l, err
+	if err := dec.Decode(&l); err != nil {
+		return l, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return l, errors.New("something follows the object")
+	}
+	return l, nil
 }

@@ -116,6 +116,9 @@ func (c *runCmd) codes() error {
 	if c.MaxOutput > maxOutput {
 		return usageError("--max-output is %d bytes; at most %d (64MiB) can be kept with a receipt", c.MaxOutput, maxOutput)
 	}
+	if c.ResultRetention == 0 || c.IdentityRetention == 0 {
+		return usageError("a retention of 0s would forget at once; give a duration such as 30d, and --max-output 0 to keep no output")
+	}
 	if c.ReconcileTimeout <= 0 {
 		return usageError("--reconcile-timeout is %s; it must be positive", c.ReconcileTimeout)
 	}
