@@ -1,0 +1,111 @@
+package httpguard_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/httpguard"
+	"github.com/onceguard/onceguard/memstore"
+	"github.com/onceguard/onceguard/sqlitestore"
+)
+
+// BenchmarkMiddleware sets the guarded handler beside the same handler alone and
+// beside the floor: the claim and the settle that any durable guard needs, sent
+// to the store by hand. Compare the sides within one run.
+func BenchmarkMiddleware(b *testing.B) {
+	stores := map[string]func(*testing.B) onceguard.Store{
+		"memory": func(*testing.B) onceguard.Store { return memstore.New(memstore.Options{}) },
+		"sqlite": func(b *testing.B) onceguard.Store {
+			s, err := sqlitestore.Open(b.Context(), filepath.Join(b.TempDir(), "receipts.db"), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = s.Close() })
+			return s
+		},
+	}
+	body := strings.Repeat("x", 200)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, body)
+	})
+	send := func(b *testing.B, h http.Handler, key string) {
+		r := httptest.NewRequest(http.MethodPost, "/refunds", strings.NewReader(body))
+		r.Header.Set("Idempotency-Key", key)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != http.StatusCreated {
+			b.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	b.Run("handler alone", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			send(b, handler, "k")
+		}
+	})
+	for name, open := range stores {
+		b.Run(name, func(b *testing.B) {
+			store := open(b)
+			g, err := onceguard.New(b.Context(), store, onceguard.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = g.Close(context.Background()) })
+			guarded := httpguard.Must(httpguard.New(g, httpguard.Options{Action: "refund.create", Scope: httpguard.SingleTenant})).Wrap(handler)
+			run := rand.Text()
+			b.Run("floor", func(b *testing.B) {
+				b.ReportAllocs()
+				for n := 0; b.Loop(); n++ {
+					floor(b, store, fmt.Sprintf("%s-floor-%d", run, n), body)
+				}
+			})
+			b.Run("first", func(b *testing.B) {
+				b.ReportAllocs()
+				for n := 0; b.Loop(); n++ {
+					send(b, guarded, fmt.Sprintf("%s-%s-%d", run, hex.EncodeToString([]byte(b.Name())), n))
+				}
+			})
+			b.Run("replay", func(b *testing.B) {
+				send(b, guarded, "again")
+				b.ReportAllocs()
+				for b.Loop() {
+					send(b, guarded, "again")
+				}
+			})
+		})
+	}
+}
+
+// floor is one claim and one settle, and nothing else.
+func floor(b *testing.B, store onceguard.Store, key, body string) {
+	id, err := onceguard.NewRequestID("default", "floor", onceguard.RawKey(key))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var token onceguard.Token
+	_, _ = rand.Read(token[:])
+	claim := onceguard.Claim{
+		ID: id, Scope: "default", Action: "floor", Key: onceguard.RawKey(key).Encoded(), Owner: token, Fingerprints: []onceguard.Fingerprint{{Version: 1, KeyID: "k"}},
+		Lease: onceguard.DefaultLease, ResultRetention: onceguard.DefaultResultRetention, IdentityRetention: onceguard.DefaultIdentityRetention,
+	}
+	a, err := store.Claim(b.Context(), []onceguard.Claim{claim})
+	if err != nil || a[0].Outcome != onceguard.Granted {
+		b.Fatalf("claim: %v %v", a, err)
+	}
+	s := onceguard.Settlement{ID: id, Attempt: 1, Owner: token, Verb: onceguard.SettleSucceeded, Result: onceguard.NewResult("json string", []byte(body))}
+	if a, err = store.Settle(b.Context(), []onceguard.Settlement{s}); err != nil || a[0].Outcome != onceguard.Settled {
+		b.Fatalf("settle: %v %v", a, err)
+	}
+}
