@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/onceguard/onceguard/internal/pgtest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden parts of the scripts")
@@ -17,10 +19,16 @@ var update = flag.Bool("update", false, "rewrite the golden parts of the scripts
 // TestMain registers the program itself and a fake provider as commands: each
 // runs in a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"onceguard": main, "provider": provider})
+	testscript.Main(tests{m}, map[string]func(){"onceguard": main, "provider": provider})
 }
 
-// TestScript runs the scripts that need no failpoints.
+// tests runs the tests and stops the Postgres server that they shared.
+type tests struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (t tests) Run() int { return pgtest.Main(t.M) }
+
+// TestScript runs the scripts that need neither failpoints nor Postgres.
 func TestScript(t *testing.T) {
 	testscript.Run(t, params("testdata/script", nil))
 }
@@ -102,4 +110,14 @@ func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := strconv.FormatUint(uint64(info.Mode().Perm()), 8); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
 	}
+}
+
+// TestPostgres runs the scripts about a Postgres store.
+func TestPostgres(t *testing.T) {
+	server := pgtest.Server(t)
+	testscript.Run(t, params("testdata/postgres", func(e *testscript.Env) error {
+		e.Setenv("URL", server.Database(t))
+		e.Setenv("EMPTY_URL", server.Database(t))
+		return nil
+	}))
 }

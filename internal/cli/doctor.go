@@ -99,7 +99,7 @@ func (a *app) examine(ctx context.Context, s onceguard.Store) (doctorView, error
 	}
 	v := doctorView{
 		Store: a.at.shown, Kind: info.Kind, Name: info.Name, StoreID: info.StoreID, Epoch: info.Epoch, Frozen: info.Frozen, FrozenWhy: info.FrozenWhy,
-		Durability: info.Durability, Schema: info.Schema, Server: info.Version, Version: version(),
+		Durability: info.Durability, Schema: info.Schema, Server: info.Version, Version: programVersion(),
 		Process: "ok", Clock: "ok", Warnings: append([]string{}, info.Warnings...), Problems: []string{},
 	}
 	problem := func(format string, args ...any) { v.Problems = append(v.Problems, fmt.Sprintf(format, args...)) }

@@ -36,7 +36,7 @@ func roff(s string) string {
 func manual(docs []commandDoc, about string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line(`.TH ONCEGUARD 1 "" "onceguard %s" "User Commands"`, roff(version()))
+	line(`.TH ONCEGUARD 1 "" "onceguard %s" "User Commands"`, roff(programVersion()))
 	line(".SH NAME\nonceguard \\- run irreversible actions at most once")
 	line(".SH SYNOPSIS\n.B onceguard\n.I command\n.RI [ flags ]\n.br\n.B onceguard run \\-\\-action\n.I NAME\n.B \\-\\-key\n.I KEY\n.RI [ flags ]\n.B \\-\\-\n.I command\n.RI [ argument ...]")
 	line(".SH DESCRIPTION\n%s", roff(strings.ReplaceAll(about, "`", "")))

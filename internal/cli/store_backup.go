@@ -98,7 +98,7 @@ func (a *app) backup(ctx context.Context, s onceguard.Store, archiver onceguard.
 		return archiveFoot{}, a.storeErr(err)
 	}
 	w := newArchiveWriter(to)
-	head := archiveHead{archiveFormat, info.Kind, info.StoreID, info.Epoch, info.Schema, time.Now().UTC(), version()}
+	head := archiveHead{archiveFormat, info.Kind, info.StoreID, info.Epoch, info.Schema, time.Now().UTC(), programVersion()}
 	if err := jsonLine(w.w, archiveLine{Head: &head}); err != nil {
 		return w.foot, err
 	}

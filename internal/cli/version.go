@@ -5,14 +5,14 @@ import (
 	"runtime/debug"
 )
 
-// releaseVersion is set by the release build:
-// -ldflags "-X github.com/onceguard/onceguard/internal/cli.releaseVersion=v1.2.3".
-var releaseVersion string
+// version is set by the release build:
+// -ldflags "-X github.com/onceguard/onceguard/internal/cli.version=v1.2.3".
+var version string
 
-// version is the release, or what the Go toolchain knows of the build.
-func version() string {
-	if releaseVersion != "" {
-		return releaseVersion
+// programVersion is the release, or what the Go toolchain knows of the build.
+func programVersion() string {
+	if version != "" {
+		return version
 	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
@@ -39,7 +39,7 @@ type versionView struct {
 
 // Run is the command.
 func (c *versionCmd) Run(a *app) error {
-	v := versionView{Version: version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	v := versionView{Version: programVersion(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {
