@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/pgtest"
 )
 
 var ctx = context.Background()
@@ -110,4 +111,13 @@ func storeError(t testing.TB, err error, clean, permanent bool) *onceguard.Store
 		t.Fatalf("error is clean %t, permanent %t; want %t, %t: %v", se.Clean, se.Permanent, clean, permanent, err)
 	}
 	return se
+}
+
+// witness notes in the table seen what each write of a receipt ran with.
+func witness(t testing.TB, url string) {
+	t.Helper()
+	pgtest.Exec(t, url, `CREATE TABLE public.seen (level text, isolation text);
+		CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+			INSERT INTO public.seen VALUES (current_setting('synchronous_commit'), current_setting('transaction_isolation')); RETURN NEW; END $$;
+		CREATE TRIGGER look AFTER INSERT OR UPDATE ON onceguard_receipt FOR EACH ROW EXECUTE FUNCTION look()`)
 }

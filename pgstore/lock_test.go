@@ -15,8 +15,8 @@ import (
 	"github.com/onceguard/onceguard/pgstore"
 )
 
-// stuck keeps a transaction open that ran sql.
-func stuck(t *testing.T, url, sql string, args ...any) {
+// stuck keeps a transaction open that ran sql, until end or the test's end.
+func stuck(t *testing.T, url, sql string, args ...any) (end func()) {
 	t.Helper()
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -29,6 +29,11 @@ func stuck(t *testing.T, url, sql string, args ...any) {
 	}
 	if _, err := tx.Exec(ctx, sql, args...); err != nil {
 		t.Fatal(err)
+	}
+	return func() {
+		if err := tx.Rollback(ctx); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -96,34 +101,71 @@ func TestUncommittedInsertOfAStuckSession(t *testing.T) {
 	mustClaim(t, s, another(cl), onceguard.Granted, onceguard.T1)
 }
 
-// An insert that waited for another session's must not get a lease that counts
-// from before the wait.
+// A claim that waited for another session must not get a lease that counts from
+// before the wait.
 func TestLeaseCountsFromTheLock(t *testing.T) {
 	c := pgtest.Server(t)
 	url := migrated(t, c)
 	s := open(t, url, &pgstore.Options{LockTimeout: 20 * time.Second})
-	const waited = 400 * time.Millisecond
-	cl := newClaim(t, leased(waited/2))
-	done := make(chan onceguard.Answer, 1)
-	_, err := s.Transact(ctx, cl, func(context.Context, any) (onceguard.Result, error) {
+	// wait sends a claim, lets it wait for 0.3 s, and gives the server's time then.
+	wait := func(t *testing.T, cl onceguard.Claim, done chan onceguard.Answer) time.Time {
 		go func() {
-			a, err := claim1(s, another(cl))
+			a, err := claim1(s, cl)
 			if err != nil {
 				t.Error(err)
 			}
 			done <- a
 		}()
-		pgtest.WaitFor(t, url, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
-		pgtest.Exec(t, url, "SELECT pg_sleep($1)", waited.Seconds())
-		return onceguard.Result{}, errors.New("rolled back")
+		pgtest.WaitFor(t, url, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+		pgtest.Exec(t, url, "SELECT pg_sleep(0.3)")
+		return pgtest.Value[time.Time](t, url, "SELECT clock_timestamp()")
+	}
+	check := func(t *testing.T, a onceguard.Answer, lease time.Duration, released time.Time) {
+		t.Helper()
+		if a.Outcome != onceguard.Granted || a.Record.LeaseUntil.Before(released.Add(lease)) {
+			t.Errorf("answered %s with a lease until %s, want %s after %s", a.Outcome, a.Record.LeaseUntil, lease, released)
+		}
+	}
+	t.Run("first claim", func(t *testing.T) {
+		cl, done := newClaim(t), make(chan onceguard.Answer, 1)
+		var released time.Time
+		_, err := s.Transact(ctx, cl, func(context.Context, any) (onceguard.Result, error) {
+			released = wait(t, another(cl), done)
+			return onceguard.Result{}, errors.New("rolled back")
+		})
+		if err == nil {
+			t.Fatal("the failed transaction was answered as a success")
+		}
+		check(t, <-done, cl.Lease, released)
 	})
-	if err == nil {
-		t.Fatal("the failed transaction was answered as a success")
-	}
-	a := <-done
-	if a.Outcome != onceguard.Granted || a.Record.LeaseLeft(a.Now) < waited/2 {
-		t.Errorf("answered %s, %s of the lease are left", a.Outcome, a.Record.LeaseLeft(a.Now))
-	}
+	lapsed := newClaim(t, under(onceguard.Rerun), leased(time.Millisecond))
+	mustClaim(t, s, lapsed, onceguard.Granted, onceguard.T1)
+	t.Run("takeover", func(t *testing.T) {
+		end := stuck(t, url, "SELECT FROM onceguard_receipt WHERE request_id = $1 FOR UPDATE", lapsed.ID[:])
+		cl, done := another(lapsed), make(chan onceguard.Answer, 1)
+		cl.Lease = time.Hour
+		released := wait(t, cl, done)
+		end()
+		lapsed = cl
+		check(t, <-done, cl.Lease, released)
+	})
+	t.Run("renewal", func(t *testing.T) {
+		end := stuck(t, url, "SELECT FROM onceguard_receipt WHERE request_id = $1 FOR UPDATE", lapsed.ID[:])
+		done := make(chan onceguard.Answer, 1)
+		go func() {
+			a, err := only(s.Renew(ctx, []onceguard.Renewal{{ID: lapsed.ID, Attempt: 2, Owner: lapsed.Owner, Lease: 2 * time.Hour}}))
+			if err != nil {
+				t.Error(err)
+			}
+			a.Outcome = onceguard.Granted
+			done <- a
+		}()
+		pgtest.WaitFor(t, url, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+		pgtest.Exec(t, url, "SELECT pg_sleep(0.3)")
+		released := pgtest.Value[time.Time](t, url, "SELECT clock_timestamp()")
+		end()
+		check(t, <-done, 2*time.Hour, released)
+	})
 }
 
 func TestTakeoverRace(t *testing.T) {
@@ -200,11 +242,19 @@ func TestSettleWhileClaimsUseUpThePool(t *testing.T) {
 			})
 		}
 		pgtest.WaitFor(t, url, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
-		mustSettle(t, s, success(mine, 1), onceguard.Settled, onceguard.T7)
+		// Far less than the claims wait: an outcome must not wait for them.
+		prompt, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		for range 50 {
+			a, err := only(s.Renew(prompt, []onceguard.Renewal{{ID: mine.ID, Attempt: 1, Owner: mine.Owner, Lease: time.Hour}}))
+			want(t, a, err, onceguard.Applied, onceguard.T6)
+		}
+		a, err := only(s.Settle(prompt, []onceguard.Settlement{success(mine, 1)}))
+		want(t, a, err, onceguard.Settled, onceguard.T7)
 		// A call that finds no connection before its deadline surely wrote nothing.
 		short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 		defer cancel()
-		_, err := s.Claim(short, []onceguard.Claim{newClaim(t)})
+		_, err = s.Claim(short, []onceguard.Claim{newClaim(t)})
 		storeError(t, err, true, false)
 		return onceguard.NewResult("x", []byte("1")), nil
 	})

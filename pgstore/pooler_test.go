@@ -126,11 +126,7 @@ func TestPoolerLeaksSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The table's own default shows what each transaction ran with.
-	pgtest.Exec(t, direct, `CREATE TABLE seen (level text, isolation text);
-		CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			INSERT INTO seen VALUES (current_setting('synchronous_commit'), current_setting('transaction_isolation')); RETURN NEW; END $$;
-		CREATE TRIGGER look AFTER INSERT OR UPDATE ON onceguard_receipt FOR EACH ROW EXECUTE FUNCTION look()`)
+	witness(t, direct)
 	s := open(t, url, &pgstore.Options{Pooler: true})
 	a, b, x := newClaim(t), newClaim(t), newClaim(t, under(onceguard.Transactional))
 	mustClaim(t, s, a, onceguard.Granted, onceguard.T1)

@@ -190,6 +190,16 @@ func TestDeadlineNeverCancelsACommit(t *testing.T) {
 	pgtest.WaitFor(t, url, "SELECT count(*) = 2 FROM pg_stat_activity WHERE application_name = 'onceguard' AND wait_event = 'SyncRep'")
 	c.Exec(t, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'onceguard' AND wait_event = 'SyncRep'")
 	storeError(t, <-done, false, false)
+	// Ending the session is an error, and leaves the row in place.
+	ended := newClaim(t)
+	go func() {
+		_, err := only(s.Claim(ctx, []onceguard.Claim{ended}))
+		done <- err
+	}()
+	pgtest.WaitFor(t, url, "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'onceguard' AND wait_event = 'SyncRep'")
+	c.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'onceguard' AND wait_event = 'SyncRep'")
+	storeError(t, <-done, false, false)
+	pgtest.WaitFor(t, url, "SELECT EXISTS (SELECT FROM onceguard_receipt WHERE request_id = $1)", ended.ID[:])
 	c.Exec(t, "ALTER SYSTEM RESET synchronous_standby_names")
 	c.Exec(t, "SELECT pg_reload_conf()")
 	pgtest.WaitFor(t, url, "SELECT current_setting('synchronous_standby_names') = ''")

@@ -150,6 +150,7 @@ func TestTransactSettings(t *testing.T) {
 	c := pgtest.Server(t)
 	url := migrated(t, c)
 	pgtest.Exec(t, url, "DROP ROLE IF EXISTS app; CREATE ROLE app; CREATE SCHEMA app")
+	witness(t, url)
 	s := open(t, url, &pgstore.Options{MaxConns: 2})
 	var session, scan string
 	a, err := s.Transact(ctx, transactional(t), func(ctx context.Context, tx any) (onceguard.Result, error) {
@@ -170,7 +171,8 @@ func TestTransactSettings(t *testing.T) {
 	if session != "read committed" || scan != "on" {
 		t.Errorf("the function ran with isolation %s and enable_seqscan %s", session, scan)
 	}
-	for range 3 {
+	for range 5 {
+		mustClaim(t, s, newClaim(t), onceguard.Granted, onceguard.T1)
 		_, err = s.Transact(ctx, transactional(t), func(ctx context.Context, tx any) (onceguard.Result, error) {
 			var level, lock string
 			err := tx.(pgx.Tx).QueryRow(ctx, "SELECT current_setting('synchronous_commit'), current_setting('lock_timeout')").Scan(&level, &lock)
@@ -182,6 +184,9 @@ func TestTransactSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	if n := pgtest.Value[int](t, url, "SELECT count(*)::integer FROM seen WHERE level <> 'on' OR isolation <> 'read committed'"); n != 0 {
+		t.Errorf("%d writes of the store ran with what the function had set", n)
 	}
 	if n := pgtest.Value[int](t, url, "SELECT count(*)::integer FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'onceguard'"); n > 2 {
 		t.Errorf("%d connections of 2", n)
