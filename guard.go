@@ -80,6 +80,9 @@ func New(ctx context.Context, store Store, opts Options) (*Guard, error) {
 // A bad scope is reported by the first Do.
 func (g *Guard) Scoped(scope string) *Guard { return &Guard{core: g.core, scope: scope} }
 
+// Scope returns the tenant or namespace of this guard's requests.
+func (g *Guard) Scope() string { return g.scope }
+
 // Store returns the store, for reading receipts.
 func (g *Guard) Store() Store { return g.store }
 
