@@ -116,6 +116,48 @@ func TestALeaderThatIsCancelledDoesNotCancelOthers(t *testing.T) {
 	})
 }
 
+func TestALeaderThatGivesUpDoesNotSpeakForOthers(t *testing.T) {
+	virtual(t, func(w *world) {
+		w.store.set(first("claim", 8, lostBefore))
+		ctx, cancel := context.WithTimeout(w.ctx, 100*time.Millisecond)
+		defer cancel()
+		leader := make(chan error)
+		go func() {
+			_, err := onceguard.Do(ctx, w.guard, request("1"), w.never())
+			leader <- err
+		}()
+		synctest.Wait()
+		w.mustDo(request("1"), w.ok()) // waited for the leader, then went itself
+		w.want(<-leader, onceguard.ErrNotRun)
+		w.wantRuns(1)
+	})
+}
+
+func TestWaiterWithAnotherInputOnAReplay(t *testing.T) {
+	virtual(t, func(w *world) {
+		w.mustDo(request("1"), w.ok())
+		w.store.set(func(op string, _ int) fate {
+			if op == "claim" {
+				time.Sleep(time.Second) // the leader's answer is on its way
+			}
+			return reach
+		})
+		leader := make(chan error)
+		go func() {
+			_, err := w.do(request("1"), w.never())
+			leader <- err
+		}()
+		synctest.Wait()
+		other := request("1")
+		other.Input = "another"
+		_, err := w.do(other, w.never())
+		w.want(err, onceguard.ErrMismatch)
+		if err := <-leader; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestWaitersOfAPanicAndOfUncertain(t *testing.T) {
 	for name, end := range map[string]effect{
 		"panic": func(context.Context, *onceguard.Attempt) (refund, error) { time.Sleep(time.Second); panic("boom") },
