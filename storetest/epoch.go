@@ -75,6 +75,9 @@ func frozenRefuses(e *env) {
 		e.claim(again(c), onceguard.Granted, onceguard.T3)
 	}
 	strict := e.granted(under(rerun))
+	own := strict
+	own.Policy = atMostOnce // what the caller declares counts as much as the row
+	e.claim(own, onceguard.Frozen, onceguard.NoTransition)
 	e.release(strict, 1)
 	e.claim(again(strict, under(atMostOnce)), onceguard.Frozen, onceguard.NoTransition)
 	e.state(strict.ID, onceguard.Released, 1)
