@@ -61,10 +61,10 @@ func (c *call) parkDead(ctx context.Context, r Record) bool {
 	}
 	sctx, cancel := c.detached(ctx)
 	defer cancel()
-	_, err = c.store.Resolve(sctx, Resolution{
+	a, err := c.store.Resolve(sctx, Resolution{
 		ID: r.ID, Attempt: r.Attempt, Verdict: ResolvePark, Who: BySweeper, Reason: "the owner's process is dead on this host",
 	})
-	return err == nil
+	return err == nil && a.Err == nil && a.Outcome != Stale
 }
 
 // watch polls a claim that another process holds, and returns the latest
