@@ -252,7 +252,7 @@ func TestInvalidRequestsClaimNothing(t *testing.T) {
 			"keep too large":    {Action: "a", Key: onceguard.KeyOf("order", "1"), Keep: strings.Repeat("x", 1<<20)},
 			"no horizon":        {Action: "a", Key: onceguard.KeyOf("order", "1"), Policy: onceguard.Policy{Kind: onceguard.SafeRetryKind}},
 			"transactional":     {Action: "a", Key: onceguard.KeyOf("order", "1"), Policy: onceguard.Transactional},
-			"short lease":       {Action: "a", Key: onceguard.KeyOf("order", "1"), Limits: onceguard.Limits{Lease: time.Second}},
+			"short lease":       {Action: "a", Key: onceguard.KeyOf("order", "1"), Limits: onceguard.Limits{Lease: time.Millisecond}},
 			"negative MaxRun":   {Action: "a", Key: onceguard.KeyOf("order", "1"), Limits: onceguard.Limits{MaxRun: -1}},
 			"retention upended": {Action: "a", Key: onceguard.KeyOf("order", "1"), Limits: onceguard.Limits{ResultRetention: 2 * time.Hour, IdentityRetention: time.Hour}},
 		} {
