@@ -13,15 +13,11 @@ const sealedMark = "; sealed="
 // which cannot begin with it.
 const sealedInput = 0x01
 
-func (k *keyring) sealResult(id RequestID, typ string, body []byte) (Result, error) {
+func (k *keyring) sealResult(id RequestID, typ string, body []byte) Result {
 	if k.data == nil {
-		return NewResult(typ, body), nil
+		return NewResult(typ, body)
 	}
-	sealed, err := k.data.seal(body, id[:])
-	if err != nil {
-		return Result{}, err
-	}
-	return NewResult(typ+sealedMark+k.data.id, sealed), nil
+	return NewResult(typ+sealedMark+k.data.id, k.data.seal(body, id[:]))
 }
 
 func (k *keyring) openResult(id RequestID, r Result) ([]byte, error) {
@@ -35,12 +31,11 @@ func (k *keyring) openResult(id RequestID, r Result) ([]byte, error) {
 	return k.data.open(r.Body, id[:])
 }
 
-func (k *keyring) sealInput(id RequestID, input []byte) ([]byte, error) {
+func (k *keyring) sealInput(id RequestID, input []byte) []byte {
 	if k.data == nil || len(input) == 0 {
-		return input, nil
+		return input
 	}
-	sealed, err := k.data.seal(input, id[:])
-	return append([]byte{sealedInput}, sealed...), err
+	return append([]byte{sealedInput}, k.data.seal(input, id[:])...)
 }
 
 func (k *keyring) openInput(id RequestID, input []byte) ([]byte, error) {

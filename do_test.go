@@ -361,7 +361,8 @@ func TestAction(t *testing.T) {
 func TestPreviewClaimsNothing(t *testing.T) {
 	virtual(t, func(w *world) {
 		r := request("1")
-		id, print, rec, err := w.guard.Preview(w.ctx, r)
+		seen, err := w.guard.Preview(w.ctx, r)
+		id, print, rec := seen.RequestID, seen.Fingerprint, seen.Record
 		if err != nil || id != w.id(r) || print.IsZero() || rec.State != onceguard.Absent {
 			t.Errorf("absent: %s, %s, %s, %v", id, print, rec.State, err)
 		}
@@ -369,20 +370,22 @@ func TestPreviewClaimsNothing(t *testing.T) {
 			t.Error("Preview left something behind")
 		}
 		w.mustDo(r, w.ok())
-		_, _, rec, err = w.guard.Preview(w.ctx, r)
+		seen, err = w.guard.Preview(w.ctx, r)
+		rec = seen.Record
 		if err != nil || rec.State != onceguard.Succeeded || rec.Fingerprint != print {
 			t.Errorf("after: %+v, %v", rec, err)
 		}
 		r.Input = "another"
-		_, _, rec, err = w.guard.Preview(w.ctx, r)
+		seen, err = w.guard.Preview(w.ctx, r)
+		rec = seen.Record
 		w.want(err, onceguard.ErrMismatch)
 		if rec.State != onceguard.Absent {
 			t.Errorf("a mismatch reveals %+v", rec)
 		}
 		w.store.set(only("get", down))
-		_, _, _, err = w.guard.Preview(w.ctx, r)
+		_, err = w.guard.Preview(w.ctx, r)
 		w.want(err, onceguard.ErrNotRun)
-		_, _, _, err = w.guard.Preview(w.ctx, onceguard.Request{Action: "a"})
+		_, err = w.guard.Preview(w.ctx, onceguard.Request{Action: "a"})
 		w.want(err, onceguard.ErrInvalid)
 	})
 }

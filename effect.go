@@ -161,7 +161,7 @@ func (c *call) settled(ctx context.Context, s Settlement, a Answer, raw any, err
 		ev.Kind, ev.Detail = EventForgotten, "the store has no row for a claim that it acknowledged"
 		c.observe(ctx, ev)
 		e := c.fail(ErrUnsettled, s.Verb != SettleReleased, ev.Detail, err)
-		e.Value = raw
+		e.Value, e.State, e.Attempt = raw, Absent, s.Attempt
 		return ending{raw: raw, err: e}, false
 	}
 }

@@ -101,6 +101,9 @@ func (e *Error) advice() string {
 	case ErrExpired:
 		return "the key is older than the memory of this store; nothing was run, and whether it ran long ago is not known here"
 	case ErrUnsettled:
+		if e.State == Absent {
+			return "the effect " + e.happened() + " and the store has forgotten the request, so that a retry would run it again: do not retry; find out what became of the store" + e.where()
+		}
 		return "the effect " + e.happened() + " and its outcome is not stored yet; the guard goes on trying; do not repeat under a new key"
 	case ErrUndecodable:
 		return "the effect " + e.happened() + ", its stored result does not fit the type asked for; nothing is run again"

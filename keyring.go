@@ -2,8 +2,6 @@ package onceguard
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -119,8 +117,7 @@ func newSecret(name string, kek []byte) (Secret, error) {
 	if err != nil {
 		return Secret{}, err
 	}
-	sealed, err := wrap.seal(value, []byte(name))
-	return Secret{Name: name, Value: sealed, Wrapped: true}, err
+	return Secret{Name: name, Value: wrap.seal(value, []byte(name)), Wrapped: true}, nil
 }
 
 // RotateFingerprintKey adds a new current fingerprint key to the store and
@@ -166,36 +163,4 @@ func (k *keyring) downstreamKey(id RequestID, generation int) string {
 	binary.BigEndian.PutUint64(g[:], uint64(generation))
 	m.Write(g[:])
 	return strings.ToLower(downstreamText.EncodeToString(m.Sum(nil)))
-}
-
-// sealer is AES-256-GCM under one key, with a random nonce in front. A random
-// 96-bit nonce is safe for 2^32 messages a key (NIST SP 800-38D section 8.3).
-type sealer struct {
-	id   string
-	aead cipher.AEAD
-}
-
-func newSealer(id string, key []byte) (*sealer, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", id, err)
-	}
-	aead, err := cipher.NewGCM(block)
-	return &sealer{id: id, aead: aead}, err
-}
-
-func (s *sealer) seal(plain, context []byte) ([]byte, error) {
-	nonce := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+len(plain)+s.aead.Overhead())
-	if _, err := rand.Read(nonce); err != nil {
-		return nil, err
-	}
-	return s.aead.Seal(nonce, nonce, plain, context), nil
-}
-
-func (s *sealer) open(sealed, context []byte) ([]byte, error) {
-	n := s.aead.NonceSize()
-	if len(sealed) < n {
-		return nil, fmt.Errorf("sealed bytes are too short")
-	}
-	return s.aead.Open(nil, sealed[:n], sealed[n:], context)
 }

@@ -78,11 +78,7 @@ func (c *call) encode(ring *keyring, v any) Result {
 	if len(body) > c.limits.MaxResult {
 		return Result{Type: typ, Digest: whole.Digest, Missing: BodyTooLarge}
 	}
-	sealed, err := ring.sealResult(c.claim.ID, typ, body)
-	if err != nil {
-		return Result{Type: typ, Missing: BodyUnstorable}
-	}
-	return sealed
+	return ring.sealResult(c.claim.ID, typ, body)
 }
 
 // receiptOf answers from an ending's record.

@@ -105,31 +105,38 @@ func (c *call) fingerprint(ctx context.Context, r Request) (err error) {
 	if len(kept) > DefaultMaxResult {
 		return fmt.Errorf("input to keep has %d bytes; at most %d are kept", len(kept), DefaultMaxResult)
 	}
-	c.claim.Input, err = ring.sealInput(c.claim.ID, kept)
-	return err
+	c.claim.Input = ring.sealInput(c.claim.ID, kept)
+	return nil
 }
 
-// Preview tells what Do would be about, claiming nothing and running nothing:
-// the request ID, the fingerprint under the current key, and the record if
-// there is one (its State is Absent otherwise).
-func (g *Guard) Preview(ctx context.Context, r Request) (RequestID, Fingerprint, Record, error) {
+// Preview is what Do would be about.
+type Preview struct {
+	RequestID   RequestID
+	Fingerprint Fingerprint // under the current key
+	Record      Record      // its State is Absent where there is none
+}
+
+// Preview looks at a request, claiming nothing and running nothing. A record
+// of another input is ErrMismatch, as it would be for Do. What it says may be
+// over by the time you read it: never decide by it whether to act.
+func (g *Guard) Preview(ctx context.Context, r Request) (Preview, error) {
 	c, err := g.prepare(ctx, r, nil)
 	if err != nil {
-		return RequestID{}, Fingerprint{}, Record{}, err
+		return Preview{}, err
 	}
+	p := Preview{RequestID: c.claim.ID, Fingerprint: c.claim.Fingerprints[0]}
 	answers, err := g.store.Get(ctx, []RequestID{c.claim.ID})
 	if err == nil {
 		err = answers[0].Err
 	}
 	if err != nil {
-		return c.claim.ID, c.claim.Fingerprints[0], Record{}, c.fail(ErrNotRun, false, "the store did not answer", err)
+		return p, c.fail(ErrNotRun, false, "the store did not answer", err)
 	}
 	rec := answers[0].Record
-	if rec.State != Absent {
-		match, known := rec.matches(c.claim)
-		if nothing := rec.State == Released && !rec.UnknownAttempt; known && !match && !nothing {
-			return c.claim.ID, c.claim.Fingerprints[0], Record{}, c.fail(ErrMismatch, false, "", nil)
-		}
+	match, known := rec.matches(c.claim)
+	if nothing := rec.State == Absent || rec.State == Released && !rec.UnknownAttempt; known && !match && !nothing {
+		return p, c.fail(ErrMismatch, false, "", nil)
 	}
-	return c.claim.ID, c.claim.Fingerprints[0], rec, nil
+	p.Record = rec
+	return p, nil
 }

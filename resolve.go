@@ -36,9 +36,7 @@ func (c *core) resolve(ctx context.Context, r Resolution) (Record, error) {
 		if err != nil {
 			return Record{}, err
 		}
-		if r.Result, err = ring.sealResult(r.ID, r.Result.Type, r.Result.Body); err != nil {
-			return Record{}, err
-		}
+		r.Result = ring.sealResult(r.ID, r.Result.Type, r.Result.Body)
 	}
 	sctx, cancel := c.detached(ctx)
 	defer cancel()

@@ -13,7 +13,7 @@ func (g *Guard) SealResult(ctx context.Context, id RequestID, typ string, body [
 	if err != nil {
 		return Result{}, err
 	}
-	return ring.sealResult(id, typ, body)
+	return ring.sealResult(id, typ, body), nil
 }
 
 // OpenResult returns the body of a settled record as its action's codec wrote

@@ -145,6 +145,47 @@ func TestEncryptionNeedsItsKeyOnReplay(t *testing.T) {
 	})
 }
 
+// An owner and a lookup that agree must be seen to agree: equal bodies of one
+// request are stored with equal digests, and no two requests share them.
+func TestEqualResultsSealEqually(t *testing.T) {
+	virtual(t, func(w *world) {
+		seal := func(id byte, body string) onceguard.Result {
+			r, err := w.guard.SealResult(w.ctx, onceguard.RequestID{id}, "json string", []byte(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		one := seal(1, `"re_1"`)
+		if again := seal(1, `"re_1"`); again.Digest != one.Digest {
+			t.Error("the same result of the same request sealed to another digest: a late owner would seem to contradict the lookup")
+		}
+		if seal(2, `"re_1"`).Digest == one.Digest || seal(1, `"re_2"`).Digest == one.Digest {
+			t.Error("another request or another result has the same digest")
+		}
+		r := request("1")
+		end := w.running(w.guard, r, refund{"re_1", 500}, nil)
+		rec := w.record(r)
+		body, err := onceguard.JSON.Encode(refund{"re_1", 500})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.store.Resolve(w.ctx, onceguard.Resolution{ID: rec.ID, Attempt: rec.Attempt, Verdict: onceguard.ResolvePark, Who: onceguard.BySweeper}); err != nil {
+			t.Fatal(err)
+		}
+		found := onceguard.Resolution{ID: rec.ID, Attempt: rec.Attempt, Verdict: onceguard.ResolveHappened, By: "alice", Reason: "seen", Result: onceguard.NewResult("json refund", body)}
+		if _, err := w.guard.Resolve(w.ctx, found); err != nil {
+			t.Fatal(err)
+		}
+		if late := end(); late.err != nil {
+			t.Errorf("the late owner got %v", late.err)
+		}
+		if ev := w.evidence(r, onceguard.EvidenceConflict); len(ev) != 0 {
+			t.Errorf("the same result twice is kept as a contradiction: %v", ev)
+		}
+	}, kek(7))
+}
+
 func TestCanaryNeverReachesTheStoreInClear(t *testing.T) {
 	const canary = "canary-4929-1111"
 	virtual(t, func(w *world) {

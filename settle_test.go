@@ -283,7 +283,7 @@ func TestForgottenClaim(t *testing.T) {
 			w.store.mu.Unlock()
 			return refund{"re_1", 500}, nil
 		})
-		if e := w.want(err, onceguard.ErrUnsettled); rec.Value.ID != "re_1" || !e.MayHaveRun {
+		if e := w.want(err, onceguard.ErrUnsettled); rec.Value.ID != "re_1" || !e.MayHaveRun || !strings.Contains(e.Error(), "do not retry") {
 			t.Errorf("%+v, %v", rec, e)
 		}
 		if w.events.count(onceguard.EventForgotten) != 1 {

@@ -169,7 +169,7 @@ func (o *Options) fill() error {
 func probe(g *onceguard.Guard, o Options) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, _, _, err := g.Preview(ctx, onceguard.Request{
+	_, err := g.Preview(ctx, onceguard.Request{
 		Action: o.Action, Key: onceguard.RawKey("probe"), Policy: o.Policy, Limits: o.Limits, Codec: responses,
 	})
 	if errors.Is(err, onceguard.ErrInvalid) {

@@ -222,7 +222,8 @@ func (i *importing) fingerprint(ctx context.Context, in importLine, key onceguar
 	if err != nil || !has {
 		return err
 	}
-	_, rec.Fingerprint, _, err = i.g.Scoped(in.Scope).Preview(ctx, r)
+	seen, err := i.g.Scoped(in.Scope).Preview(ctx, r)
+	rec.Fingerprint = seen.Fingerprint
 	if errors.Is(err, onceguard.ErrMismatch) {
 		return nil // the store will answer that the request is known otherwise
 	}

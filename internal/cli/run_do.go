@@ -58,8 +58,8 @@ func (r *runner) run() error {
 // readyChild starts the waiting process if the record shows that it may be
 // needed: a settled record is replayed, and an uncertain one answered, without.
 func (r *runner) readyChild(g *onceguard.Guard) error {
-	_, _, rec, err := g.Preview(r.ctx, r.request)
-	if err != nil || rec.State.Final() || rec.State == onceguard.Uncertain {
+	seen, err := g.Preview(r.ctx, r.request)
+	if rec := seen.Record; err != nil || rec.State.Final() || rec.State == onceguard.Uncertain {
 		return err
 	}
 	return r.startChild()

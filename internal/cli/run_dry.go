@@ -48,8 +48,9 @@ func (r *runner) dryRun() error {
 	if err != nil {
 		return r.refused(err)
 	}
-	_, fingerprint, rec, err := g.Preview(r.app.ctx, r.request)
-	p.Fingerprint = fingerprint.String()
+	seen, err := g.Preview(r.app.ctx, r.request)
+	rec := seen.Record
+	p.Fingerprint = seen.Fingerprint.String()
 	if errors.Is(err, onceguard.ErrMismatch) {
 		p.Would, p.Says = "refuse-mismatch", "the key was used with another command line or input: exit 65, nothing runs"
 		if err := r.printPreview(p); err != nil {

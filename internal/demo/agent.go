@@ -156,19 +156,19 @@ func reconcile(ctx context.Context, c AgentConfig, tool *ledger.Client) told {
 	if err != nil {
 		return fail(err)
 	}
-	id, _, _, err := g.Preview(ctx, req)
+	before, err := g.Preview(ctx, req)
 	if err != nil {
 		return fail(err)
 	}
-	settled, err := rec.Ask(ctx, id)
+	settled, err := rec.Ask(ctx, before.RequestID)
 	if err != nil {
 		return fail(err)
 	}
-	_, _, now, err := g.Preview(ctx, req)
+	now, err := g.Preview(ctx, req)
 	if err != nil {
 		return fail(err)
 	}
-	t := told{Outcome: "still-uncertain", RequestID: id.String(), State: now.State.String(), Reason: now.Reason}
+	t := told{Outcome: "still-uncertain", RequestID: now.RequestID.String(), State: now.Record.State.String(), Reason: now.Record.Reason}
 	if settled {
 		t.Outcome = "settled"
 	}
