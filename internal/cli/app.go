@@ -52,7 +52,7 @@ func (a *app) logger() *slog.Logger {
 	if !a.globals.Verbose {
 		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(tint.NewHandler(a.stderr, &tint.Options{
+	return slog.New(tint.NewTextHandler(a.stderr, &tint.Options{
 		Level: slog.LevelDebug, TimeFormat: "15:04:05.000", NoColor: !a.coloured(a.stderr),
 	}))
 }
