@@ -80,6 +80,14 @@ func (a *app) observer() onceguard.Observer {
 	return observer{a, onceguard.SlogObserver(a.logger())}
 }
 
+// meaningOf says what an event without detail is about.
+var meaningOf = map[onceguard.EventKind]string{
+	onceguard.EventConflict:   "a late outcome differs from the receipt, which stays; it is kept as evidence",
+	onceguard.EventSuperseded: "another attempt owns the request by now; the outcome of this one is kept as evidence",
+	onceguard.EventMaxRun:     "the effect runs longer than it may",
+	onceguard.EventLeaseLost:  "the lease could not be kept; the outcome still counts when it comes",
+}
+
 // Observe implements onceguard.Observer.
 func (o observer) Observe(ctx context.Context, e onceguard.Event) {
 	o.slog.Observe(ctx, e)
@@ -89,6 +97,6 @@ func (o observer) Observe(ctx context.Context, e onceguard.Event) {
 		if detail == "" && e.Err != nil {
 			detail = e.Err.Error()
 		}
-		o.a.say("warning: %s: %s attempt %d: %s", e.Kind, e.RequestID, e.Attempt, plain(detail))
+		o.a.say("warning: %s: %s attempt %d: %s", e.Kind, e.RequestID, e.Attempt, plain(orElse(detail, meaningOf[e.Kind])))
 	}
 }

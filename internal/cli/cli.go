@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"reflect"
+	"sync"
 
 	"github.com/alecthomas/kong"
 
@@ -48,7 +50,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	if shim.Asked(args) {
 		return shim.Run(args, stderr)
 	}
-	a := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, env: newEnviron(env)}
+	a := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: serialised(stderr), env: newEnviron(env)}
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -87,6 +89,27 @@ func (a *app) usage(parser *kong.Kong) int {
 		a.complain(err)
 	}
 	return exitUsage
+}
+
+// serialised lets several goroutines write to a writer that is no file: the
+// command's output, and what is said about it.
+func serialised(w io.Writer) io.Writer {
+	if _, file := w.(*os.File); file {
+		return w
+	}
+	return &serial{w: w}
+}
+
+type serial struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (s *serial) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
 }
 
 // newParser builds kong's model around fresh structs, so that two runs in one

@@ -41,19 +41,12 @@ func (c *receiptsExportCmd) Run(a *app) error {
 	w := bufio.NewWriterSize(a.stdout, 64<<10)
 	p := a.progress("exported", "receipts")
 	_, err = eachPage(ctx, g.Store(), f, true, func(r onceguard.Record, _ time.Time) error {
-		v := viewOf(r, false)
-		if c.Results && v.Result != nil && r.Result.Missing == onceguard.HasBody {
-			body, err := a.openBody(g, r)
-			switch {
-			case errors.Is(err, onceguard.ErrCorrupt):
-				v.Result.Missing = "corrupt" // the rest is still worth exporting
-				a.say("warning: %v", prefixless{err})
-			case err != nil:
-				return err
-			default:
-				n := len(body)
-				v.Result.Body, v.Result.Bytes = &body, &n
-			}
+		v, err := viewOf(r, false), error(nil)
+		if c.Results {
+			v, err = a.openedView(g, r)
+		}
+		if err != nil {
+			return err
 		}
 		p.add(1)
 		return jsonLine(w, v)

@@ -60,7 +60,11 @@ func (c *receiptsShowCmd) Run(a *app) error {
 	if err != nil {
 		return a.storeErr(err)
 	}
-	v := showView{Store: a.at.shown, Receipt: viewOf(rec, true), Evidence: evidenceOf(evidence), Owners: ownersOf(rec), Advice: a.advice(rec, answer.Now)}
+	receipt, err := a.openedView(g, rec)
+	if err != nil {
+		return err
+	}
+	v := showView{Store: a.at.shown, Receipt: receipt, Evidence: evidenceOf(evidence), Owners: ownersOf(rec), Advice: a.advice(rec, answer.Now)}
 	if c.JSON {
 		return a.printJSON(v)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/pgstore"
 )
 
 // storeRestoreCmd is `onceguard store restore`.
@@ -57,6 +58,11 @@ func (c *storeRestoreCmd) Run(a *app) error {
 	}
 	u.source = "--store" // lines for copying need the flag
 	a.at = u
+	if u.kind == "postgres" {
+		if err := pgstore.Migrate(ctx, u.url); err != nil {
+			return unavailable("the schema of %s cannot be made: %w", plain(u.shown), err)
+		}
+	}
 	s, _, err := a.openAt(ctx, u, mayCreate)
 	if err != nil {
 		return err

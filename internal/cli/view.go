@@ -58,6 +58,16 @@ type resultView struct {
 	Bytes   *int    `json:"bytes,omitempty"`
 }
 
+// setBody shows an empty body as empty, not as absent.
+func (v *resultView) setBody(body []byte) {
+	if body == nil {
+		body = []byte{}
+	}
+	n := len(body)
+	v.Body, v.Bytes = &body, &n
+}
+
+// viewOf is the JSON of a record; with bodies, as they are stored.
 func viewOf(r onceguard.Record, bodies bool) receiptView {
 	v := receiptView{
 		RequestID: r.ID.String(), Scope: r.Scope, Action: r.Action, Key: readableKey(r.Key), KeyEncoded: r.Key, KeyParts: []partView{},
@@ -75,11 +85,7 @@ func viewOf(r onceguard.Record, bodies bool) receiptView {
 	if r.State.Final() {
 		v.Result = &resultView{Type: r.Result.Type, SHA256: hex.EncodeToString(r.Result.Digest[:]), Missing: r.Result.Missing.String()}
 		if bodies && r.Result.Missing == onceguard.HasBody {
-			body, n := r.Result.Body, len(r.Result.Body)
-			if body == nil {
-				body = []byte{}
-			}
-			v.Result.Body, v.Result.Bytes = &body, &n
+			v.Result.setBody(r.Result.Body)
 		}
 	}
 	return v
