@@ -69,7 +69,7 @@ func (s *Store) on(ctx context.Context, op string, l lane, fn func(context.Conte
 // doing of the caller's function.
 func (s *Store) once(ctx context.Context, fn func(context.Context, *conn) error) (sent, lost bool, err error) {
 	if s.closed.Load() {
-		return false, false, &refused{errClosed.Error()}
+		return false, false, refusal("the store is closed")
 	}
 	pooled, err := s.pool.Acquire(ctx)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -96,6 +97,24 @@ func TestConformance(t *testing.T) {
 	d := &databases{outer: t, cluster: pgtest.Server(t)}
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		url := d.take(t)
-		return harnessAt(t, url, url, nil)
+		// The store's clock, with a jump that tests may change.
+		pgtest.Exec(t, url, `CREATE SCHEMA IF NOT EXISTS warp;
+			CREATE TABLE IF NOT EXISTS warp.jump (by interval NOT NULL);
+			CREATE OR REPLACE FUNCTION warp.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+				AS 'SELECT pg_catalog.clock_timestamp() + by FROM warp.jump';
+			TRUNCATE warp.jump; INSERT INTO warp.jump VALUES ('0')`)
+		h := harnessAt(t, url+"&search_path=warp,public,pg_catalog", url, nil)
+		clock, err := pgx.Connect(context.Background(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { clock.Close(context.Background()) })
+		h.AdvanceClock = func(d time.Duration) {
+			_, err := clock.Exec(context.Background(), "UPDATE warp.jump SET by = by + $1::bigint * interval '1 microsecond'", d.Microseconds())
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		return h
 	})
 }

@@ -2,13 +2,10 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,70 +15,6 @@ import (
 
 // minServer is server_version_num of the oldest server that is tested.
 const minServer = 150000
-
-// readConfig parses the store's URL. Its errors never quote the URL, which may
-// hold a password.
-func readConfig(storeURL string) (*pgxpool.Config, error) {
-	pc, err := pgxpool.ParseConfig(storeURL)
-	if err != nil {
-		return nil, fmt.Errorf("the store URL cannot be used (%s); write postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, or leave parts to the PG* variables", parseProblem(storeURL, err))
-	}
-	return pc, nil
-}
-
-// parseProblem is the reason without the URL around it.
-func parseProblem(storeURL string, err error) string {
-	if _, uerr := url.Parse(storeURL); uerr != nil && strings.Contains(storeURL, "://") {
-		return "it is not a URL; percent-encode the special characters of user and password"
-	}
-	text := err.Error()
-	if i := strings.LastIndex(text, "`: "); i >= 0 {
-		text = text[i+3:]
-	} else {
-		text = "malformed"
-	}
-	if u, _ := url.Parse(storeURL); u != nil && u.User != nil {
-		if pw, ok := u.User.Password(); ok && pw != "" && strings.Contains(text, pw) {
-			text = "malformed"
-		}
-	}
-	return text
-}
-
-// noCancel keeps pgx from opening a second connection to cancel what runs on
-// the first: a commit that waits for a synchronous standby would be answered as
-// durable while only the primary has it. pgx cancels whenever it gives a
-// connection up; all its dials go through DialFunc, so each connection gets one
-// of its own that is shut once the connection stands.
-//
-// After a refused dial pgx still reads what the server sends, for 15 s; a host
-// that has vanished would hold up Close for as long.
-func noCancel(_ context.Context, cc *pgx.ConnConfig) error {
-	var established atomic.Bool
-	var dialled atomic.Pointer[net.Conn]
-	dial, after := cc.DialFunc, cc.AfterConnect
-	cc.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if established.Load() {
-			if c := dialled.Load(); c != nil {
-				time.AfterFunc(time.Second, func() { (*c).Close() })
-			}
-			return nil, errors.New("statements of the store are never cancelled")
-		}
-		c, err := dial(ctx, network, addr)
-		if err == nil {
-			dialled.Store(&c)
-		}
-		return c, err
-	}
-	cc.AfterConnect = func(ctx context.Context, pc *pgconn.PgConn) error {
-		established.Store(true)
-		if after != nil {
-			return after(ctx, pc)
-		}
-		return nil
-	}
-	return nil
-}
 
 // configure turns pc into the store's own kind of connection.
 func (s *Store) configure(pc *pgxpool.Config) error {

@@ -123,16 +123,13 @@ func (s *Store) List(ctx context.Context, f onceguard.Filter) (onceguard.Page, e
 // read runs a listing and gives the store's time before it.
 func (s *Store) read(ctx context.Context, op string, q *query, cols, order string, limit int) (list []onceguard.Record, now time.Time, err error) {
 	err = s.with(ctx, op, common, func(ctx context.Context, c *conn) error {
-		var at instant
 		b := &pgx.Batch{}
-		s.queueClock(b, c.system, &at)
+		queueNow(b, &now)
 		b.Queue(q.sql(cols, order, limit), q.args...).Query(func(rows pgx.Rows) (err error) {
 			list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (onceguard.Record, error) { return scan(row) })
 			return err
 		})
-		err := c.run(ctx, b, false)
-		now = at.now
-		return err
+		return c.run(ctx, b, false)
 	})
 	return list, now, err
 }

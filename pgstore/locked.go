@@ -20,6 +20,8 @@ type instant struct {
 
 func (at instant) changed() bool { return at.live != at.acknowledged }
 
+var errNoIdentity = refusal("the table onceguard_store is empty: this is not a store, or somebody damaged it")
+
 // queueClock reads the instant, and refuses a schema that is too new.
 func (s *Store) queueClock(b *pgx.Batch, system string, at *instant) {
 	b.Queue(s.sql.clock, system).QueryRow(func(row pgx.Row) error {
@@ -27,7 +29,7 @@ func (s *Store) queueClock(b *pgx.Batch, system string, at *instant) {
 		err := row.Scan(&at.now, &at.acknowledged, &at.live, &least, &at.synchronous)
 		switch {
 		case none(err):
-			return refusal("the table onceguard_store is empty: this is not a store, or somebody damaged it")
+			return errNoIdentity
 		case err != nil:
 			return err
 		case least > schemaVersion:
@@ -35,6 +37,22 @@ func (s *Store) queueClock(b *pgx.Batch, system string, at *instant) {
 		}
 		at.now = at.now.UTC()
 		return nil
+	})
+}
+
+// queueNow is queueClock for reads, which no epoch stops.
+func queueNow(b *pgx.Batch, now *time.Time) {
+	b.Queue(`SELECT clock_timestamp(), min_version FROM onceguard_store WHERE id = 1`).QueryRow(func(row pgx.Row) error {
+		var least int32
+		err := row.Scan(now, &least)
+		switch {
+		case none(err):
+			return errNoIdentity
+		case err == nil && least > schemaVersion:
+			return tooNew(least)
+		}
+		*now = now.UTC()
+		return err
 	})
 }
 

@@ -34,7 +34,8 @@ const lockKey int64 = 0x6f6e636567756172 // "onceguar"
 
 // Migrate brings the schema up to date: forward only, each step in a
 // transaction of its own with a bounded wait for locks. It is safe to run from
-// several processes at once, and through a transaction pooler. The role must be
+// several processes at once, and through a transaction pooler that gives it two
+// connections. The role must be
 // allowed to create tables in the first schema of search_path. The server's
 // settings are not changed.
 func Migrate(ctx context.Context, storeURL string) error {

@@ -2,10 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
-	"strconv"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
@@ -124,7 +120,7 @@ func (s *Store) schema(ctx context.Context, c *conn) (version int64, err error) 
 	err = c.QueryRow(ctx, `SELECT min_version FROM onceguard_store WHERE id = 1`).Scan(&least)
 	switch {
 	case none(err):
-		return version, refusal("the table onceguard_store of %s is empty: this is not a store, or somebody damaged it", s.name)
+		return version, errNoIdentity
 	case err == nil && least > schemaVersion:
 		return version, tooNew(least)
 	}
@@ -137,26 +133,4 @@ func (s *Store) Close() error {
 		s.pool.Close()
 	}
 	return nil
-}
-
-// errClosed is what calls after Close get.
-var errClosed = errors.New("the store is closed")
-
-func countHosts(c *pgx.ConnConfig) int {
-	hosts := map[string]bool{address(c.Host, c.Port): true}
-	for _, f := range c.Fallbacks {
-		hosts[address(f.Host, f.Port)] = true
-	}
-	return len(hosts)
-}
-
-func address(host string, port uint16) string { return net.JoinHostPort(host, strconv.Itoa(int(port))) }
-
-// displayName names the database for people: no user, no password.
-func displayName(c *pgx.ConnConfig) string {
-	name := fmt.Sprintf("postgres://%s/%s", address(c.Host, c.Port), c.Database)
-	if path := c.RuntimeParams["search_path"]; path != "" {
-		name += "?search_path=" + path
-	}
-	return name
 }

@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,19 +20,19 @@ func (s *Store) Get(ctx context.Context, ids []onceguard.RequestID) ([]onceguard
 	}
 	answers := make([]onceguard.Answer, len(ids))
 	err := s.with(ctx, "get", common, func(ctx context.Context, c *conn) error {
-		var at instant
+		var now time.Time
 		b := &pgx.Batch{}
-		s.queueClock(b, c.system, &at)
+		queueNow(b, &now)
 		for i, id := range ids {
 			b.Queue(s.sql.get, id[:]).QueryRow(func(row pgx.Row) error {
 				r, err := scan(row)
 				switch {
 				case none(err):
-					answers[i] = onceguard.Answer{Outcome: onceguard.Missing, Now: at.now}
+					answers[i] = onceguard.Answer{Outcome: onceguard.Missing, Now: now}
 				case err != nil:
 					return err
 				default:
-					answers[i] = onceguard.Answer{Outcome: onceguard.Found, Record: r, Now: at.now}
+					answers[i] = onceguard.Answer{Outcome: onceguard.Found, Record: r, Now: now}
 				}
 				return nil
 			})

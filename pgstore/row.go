@@ -1,7 +1,6 @@
 package pgstore
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -116,7 +115,3 @@ func stored(r onceguard.Record) onceguard.Record {
 
 // micro is d in the unit of the SQL; never zero for a positive duration.
 func micro(d time.Duration) int64 { return d.Microseconds() }
-
-func rowError(id onceguard.RequestID, err error) error {
-	return fmt.Errorf("request %s: %w", id, err)
-}
