@@ -28,7 +28,7 @@ func TestPausedBeforeTheCheck(t *testing.T) {
 		for _, point := range []string{"guard.claim.after", "guard.effect.before"} {
 			t.Run(point, func(t *testing.T) {
 				s := s.again(t)
-				owner := s.start(point+"=stop", crashtest.Call{Policy: crashtest.AtMostOnce})
+				owner := s.start(point+"@1=stop", crashtest.Call{Policy: crashtest.AtMostOnce})
 				s.tells("a retry meanwhile", s.outlast(owner, crashtest.AtMostOnce), "uncertain")
 				want := "not-run"
 				if point == "guard.effect.before" {
@@ -86,7 +86,7 @@ func TestPausedBeforeTheFirstByte(t *testing.T) {
 func TestPausedAfterTheEffect(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *stage) {
-		owner := s.start("guard.effect.after=stop", crashtest.Call{Policy: crashtest.AtMostOnce})
+		owner := s.start("guard.effect.after@1=stop", crashtest.Call{Policy: crashtest.AtMostOnce})
 		s.tells("a retry meanwhile", s.outlast(owner, crashtest.AtMostOnce), "uncertain")
 		s.tells("the resumed owner", owner.told(), crashtest.Receipt)
 		if !owner.saw("T7") {
@@ -98,7 +98,7 @@ func TestPausedAfterTheEffect(t *testing.T) {
 
 		s = s.again(t)
 		s.books.modes(t, s.op, dedup)
-		owner = s.start("guard.effect.after=stop", crashtest.Call{Policy: crashtest.SafeRetry})
+		owner = s.start("guard.effect.after@1=stop", crashtest.Call{Policy: crashtest.SafeRetry})
 		s.tells("a retry meanwhile", s.outlast(owner, crashtest.SafeRetry), crashtest.Receipt)
 		s.tells("the resumed owner", owner.told(), crashtest.Receipt)
 		if l := owner.told(); !l.Replayed {

@@ -3,7 +3,10 @@
 package crashtest_test
 
 import (
+	"crypto/rand"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/crashtest"
@@ -175,3 +178,35 @@ func (w *worker) saw(transition string) bool {
 
 // dedup is a provider that honours keys for ever, refusals included.
 var dedup = ledger.Mode{Dedup: true, Sticky: true}
+
+// prune drops what is past its retention, all of it.
+func (s *stage) prune() {
+	s.Helper()
+	job := s.job()
+	job.Prune = true
+	s.launch("", job).ok()
+}
+
+// until waits for the clock; nothing tells.
+func (s *stage) until(what string, is func() bool) {
+	s.Helper()
+	late := time.Now().Add(patience)
+	for !is() {
+		if time.Now().After(late) {
+			s.Fatalf("waited in vain to %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// uuidV7 is a UUIDv7 (RFC 9562) of a time.
+func uuidV7(at time.Time) string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	ms := at.UnixMilli()
+	for i := range 6 {
+		b[i] = byte(ms >> (8 * (5 - i)))
+	}
+	b[6], b[8] = b[6]&0x0f|0x70, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
