@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -167,6 +168,23 @@ func TestOwnKey(t *testing.T) {
 	c.want(c.send(keyed("POST", "/", "")), 400, 2)
 	if rec := c.send(keyed("POST", "/", "a\x00")); rec.Code != 400 || !strings.Contains(rec.Body.String(), "key-malformed") {
 		t.Errorf("a bad key: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestOwnKeyMissing: a key function reads the body, and an unguarded handler
+// still gets it.
+func TestOwnKeyMissing(t *testing.T) {
+	w := newWorld(t)
+	o := w.options()
+	o.AllowMissing = true
+	o.Key = func(*http.Request, []byte) (onceguard.Key, error) { return onceguard.Key{}, nil }
+	h := httpguard.Must(httpguard.New(w.guard, o)).Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(rw, r.Body)
+	}))
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, keyed("POST", "/", refundBody))
+	if rec.Body.String() != refundBody {
+		t.Errorf("the handler read %q", rec.Body)
 	}
 }
 
