@@ -422,10 +422,14 @@ func promises(r onceguard.Record, policy string, happened []string, lines []cras
 			complain("the record is %s, and there are effects: %v", r.State, happened)
 		}
 	}
-	sent := map[int]bool{} // by process
+	type caller struct {
+		pid int
+		n   int64
+	}
+	sent := map[caller]bool{}
 	for _, l := range lines {
 		if l.Kind == crashtest.Sent {
-			sent[l.PID] = true
+			sent[caller{l.PID, l.N}] = true
 		}
 	}
 	for _, l := range lines {
@@ -438,8 +442,8 @@ func promises(r onceguard.Record, policy string, happened []string, lines []cras
 		if l.Told == string(onceguard.ErrRefused) && r.State != onceguard.Failed {
 			complain("a caller was refused, and stored is %s", r.State)
 		}
-		if !l.MayRun && sent[l.PID] && l.Told != "refused" && l.Told != "not-executed" && l.Told != "panic" && l.Told != "goexit" {
-			complain("a caller was told %s and that nothing ran, and its process had sent a request", l.Told)
+		if !l.MayRun && sent[caller{l.PID, l.N}] && l.Told != "refused" && l.Told != "not-executed" && l.Told != "panic" && l.Told != "goexit" {
+			complain("a caller was told %s and that nothing ran, and its effect had sent a request", l.Told)
 		}
 	}
 	return broken

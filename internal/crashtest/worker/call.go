@@ -57,7 +57,7 @@ func (w *worker) call(ctx context.Context, c crashtest.Call) {
 	if c.Cancel == "before" {
 		cancel()
 	}
-	r, err := w.do(ctx, c, cancel)
+	r, err := w.do(ctx, l.N, c, cancel)
 	l.Attempt, l.Replayed, l.By, l.MayRun = r.Attempt, r.Replayed, r.SettledBy, onceguard.MayHaveRun(err)
 	l.Told = crashtest.Receipt
 	var e *onceguard.Error
@@ -76,7 +76,7 @@ func (w *worker) call(ctx context.Context, c crashtest.Call) {
 	}
 }
 
-func (w *worker) do(ctx context.Context, c crashtest.Call, cancel func()) (onceguard.Receipt[crashtest.Paid], error) {
+func (w *worker) do(ctx context.Context, n int64, c crashtest.Call, cancel func()) (onceguard.Receipt[crashtest.Paid], error) {
 	policy, err := crashtest.Policy(c.Policy, w.job.Horizon)
 	if err != nil {
 		return onceguard.Receipt[crashtest.Paid]{}, err
@@ -87,7 +87,7 @@ func (w *worker) do(ctx context.Context, c crashtest.Call, cancel func()) (onceg
 	}
 	if c.Policy != crashtest.Transactional {
 		return onceguard.Do(ctx, w.guard, r, func(ctx context.Context, a *onceguard.Attempt) (crashtest.Paid, error) {
-			return w.pay(ctx, c, a, cancel)
+			return w.pay(ctx, n, c, a, cancel)
 		})
 	}
 	if w.db != nil {

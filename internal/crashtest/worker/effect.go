@@ -15,8 +15,8 @@ import (
 )
 
 // pay is the effect: one request to the ledger, with the downstream key.
-func (w *worker) pay(ctx context.Context, c crashtest.Call, a *onceguard.Attempt, cancel func()) (crashtest.Paid, error) {
-	l := crashtest.Line{Kind: crashtest.Start, Op: c.Op, Request: c.Request(), Policy: c.Policy, Attempt: a.Number()}
+func (w *worker) pay(ctx context.Context, n int64, c crashtest.Call, a *onceguard.Attempt, cancel func()) (crashtest.Paid, error) {
+	l := crashtest.Line{Kind: crashtest.Start, N: n, Op: c.Op, Request: c.Request(), Policy: c.Policy, Attempt: a.Number()}
 	w.history.Add(l)
 	if err := a.Ready(); err != nil {
 		return crashtest.Paid{}, err
