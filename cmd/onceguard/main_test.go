@@ -41,6 +41,8 @@ func params(dir string, setup func(*testscript.Env) error) testscript.Params {
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("LEDGER", filepath.Join(e.WorkDir, "ledger"))
 			e.Setenv("DB", filepath.Join(e.WorkDir, "home/.local/state/onceguard/receipts.db"))
+			// Under the race detector each process would sleep a second at its end.
+			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			exe, err := exec.LookPath("onceguard")
 			if err != nil {
 				return err
