@@ -65,6 +65,13 @@ type Transport struct {
 	// larger one is streamed to the first caller and leaves a receipt without a
 	// body: retries get ErrNoResult. Default DefaultMaxResponse.
 	MaxResponse int
+	// ReuseConnections lets a guarded request leave its HTTP/1 connection for the
+	// next one. Without it the connection is closed, at the price of a handshake
+	// per guarded request: a server or proxy that answers twice would otherwise
+	// have its second answer taken for that of the next request, and a payment
+	// that was never made would have a receipt. HTTP/2 names the request in every
+	// answer; where it is spoken, connections are reused anyway.
+	ReuseConnections bool
 	// StoreHeaders adds response headers to those that a receipt keeps:
 	// StoredHeaders. Headers that must never be stored are refused.
 	StoreHeaders []string
@@ -74,6 +81,8 @@ type Transport struct {
 	rules   ruleTable
 	allowed map[string]bool
 	early   sync.WaitGroup
+	framed  sync.Map     // hosts that spoke HTTP/2 last
+	ready   func() error // in tests, instead of Attempt.Ready
 }
 
 // Validate reports what is wrong with t's fields; RoundTrip says the same on

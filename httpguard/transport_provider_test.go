@@ -108,7 +108,9 @@ type said struct {
 	err      error
 }
 
-func (p *payments) pay(order string) said { return p.send(p.request(p.t.Context(), order, `{"amount":100}`)) }
+func (p *payments) pay(order string) said {
+	return p.send(p.request(p.t.Context(), order, `{"amount":100}`))
+}
 
 func (p *payments) send(r *http.Request) said {
 	p.t.Helper()

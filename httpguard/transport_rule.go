@@ -205,4 +205,6 @@ func (t *ruleTable) guardsHost(r *http.Request) bool { return t.anywhere || t.ho
 
 // hostOf is the host that a request goes to, without its port. The URL decides,
 // not the Host header, which says nothing about where the bytes go.
-func hostOf(r *http.Request) string { return strings.ToLower(strings.TrimSuffix(r.URL.Hostname(), ".")) }
+func hostOf(r *http.Request) string {
+	return strings.ToLower(strings.TrimSuffix(r.URL.Hostname(), "."))
+}

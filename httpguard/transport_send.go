@@ -111,19 +111,26 @@ func (s *sending) effect(ctx context.Context, a *onceguard.Attempt) (response, e
 	if err != nil {
 		return response{}, onceguard.NotExecuted(err)
 	}
+	ready := a.Ready
+	if s.ready != nil {
+		ready = s.ready
+	}
 	for n := 1; ; n++ {
-		if err := a.Ready(); err != nil {
+		if err := ready(); err != nil {
 			return response{}, err
 		}
 		// Not the effect's own context: a response that is streamed to the caller
 		// outlives it.
 		sctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 		stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-		sctx, w := watch(sctx, a.Ready, cancel)
+		sctx, w := watch(sctx, ready, cancel)
 		out, err := s.rule.outgoing(sctx, s.r, s.body, downstream)
 		if err != nil {
 			cancel(nil)
 			return response{}, err
+		}
+		if _, framed := s.framed.Load(out.URL.Host); !framed && !s.ReuseConnections {
+			out.Close = true
 		}
 		resp, err := s.base().RoundTrip(out)
 		if err == nil {
@@ -157,6 +164,11 @@ func (s *sending) class(resp *http.Response) onceguard.StatusClass {
 // something that is known. What is lost is the body alone, so the receipt has
 // none, and the caller gets what arrived and then the error.
 func (s *sending) capture(resp *http.Response, unlink func(), cancel context.CancelCauseFunc) (response, error) {
+	if resp.ProtoMajor >= 2 {
+		s.framed.Store(s.r.URL.Host, true)
+	} else {
+		s.framed.Delete(s.r.URL.Host)
+	}
 	class := s.class(resp)
 	if class == onceguard.StatusUnknown {
 		head, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))

@@ -68,7 +68,7 @@ func TestTransportMisbehaviour(t *testing.T) {
 		p.modes("o1", ledger.Mode{AnswerTwice: true})
 		p.status(p.pay("o1"), http.StatusCreated, false)
 		p.status(p.pay("o1"), http.StatusCreated, true)
-		p.status(p.pay("o2"), http.StatusCreated, false) // not the stray answer
+		p.status(p.pay("o2"), http.StatusCreated, false) // not the stray answer of o1
 		p.effects("o1", 1)
 		p.effects("o2", 1)
 	})
