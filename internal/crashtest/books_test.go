@@ -27,6 +27,7 @@ type books struct {
 
 func newBooks(t testing.TB) *books {
 	t.Helper()
+	notShort(t)
 	b := &books{file: filepath.Join(t.TempDir(), "ledger.jsonl")}
 	b.start(t)
 	t.Cleanup(b.end)

@@ -29,6 +29,7 @@ func missing(t testing.TB, what string) {
 // smallDisk mounts a disk of its own for the test.
 func smallDisk(t testing.TB, options string) string {
 	t.Helper()
+	notShort(t)
 	if os.Geteuid() != 0 {
 		missing(t, "mounting a small disk needs root")
 	}

@@ -38,9 +38,19 @@ type memory struct {
 	reader onceguard.Store // the test's own
 }
 
+// notShort keeps crashes out of short runs, which the race detector uses: it
+// could not see into worker processes.
+func notShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("crash tests take minutes")
+	}
+}
+
 // newSQLite makes a store in a file of its own.
 func newSQLite(t testing.TB) *memory {
 	t.Helper()
+	notShort(t)
 	m := &memory{kind: sqlite, url: "sqlite:" + filepath.Join(t.TempDir(), "store.db")}
 	m.direct = m.url
 	m.reader = m.openReader(t)
@@ -50,6 +60,7 @@ func newSQLite(t testing.TB) *memory {
 // newPostgres makes a store in a database of its own.
 func newPostgres(t testing.TB, c *pgtest.Cluster) *memory {
 	t.Helper()
+	notShort(t)
 	c.TemplateDatabase(t, "onceguard_crashtest", func(url string) error {
 		ctx := context.Background()
 		if err := pgstore.Migrate(ctx, url); err != nil {

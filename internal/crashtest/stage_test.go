@@ -43,6 +43,7 @@ func newStage(t testing.TB, m *memory) *stage {
 // privateServer starts a Postgres that this test may kill.
 func privateServer(t testing.TB, options pgtest.Options) (*pgtest.Cluster, *memory) {
 	t.Helper()
+	notShort(t)
 	c := pgtest.Start(t, options)
 	return c, newPostgres(t, c)
 }

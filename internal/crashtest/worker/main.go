@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command worker is the process that crash tests kill: it runs guarded effects
 // against the ledger and writes down what it was told. It is built with the tag
 // failpoint alone, and belongs to no release.
