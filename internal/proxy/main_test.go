@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -142,6 +143,18 @@ func (p *process) terminate() {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
+	}
+}
+
+// closed returns when nothing listens any more: the drain has begun.
+func (p *process) closed() {
+	p.t.Helper()
+	for {
+		conn, err := new(net.Dialer).DialContext(p.t.Context(), "tcp", p.addr)
+		if err != nil {
+			return
+		}
+		_ = conn.Close()
 	}
 }
 
