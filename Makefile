@@ -7,6 +7,7 @@
 GO       ?= go
 GOBIN    := $(CURDIR)/.tools/bin
 FUZZTIME ?= 20s
+DURATION ?= 10m
 
 STATICCHECK_VERSION := v0.8.2
 GOFUMPT_VERSION     := v0.12.0
@@ -53,7 +54,7 @@ clean: ## remove what was built (tools stay; they are in .tools)
 # Testing. The last lines of test are go test's own.
 
 .PHONY: test
-test: need-go need-postgres ## all tests, with a real PostgreSQL
+test: need-go need-postgres need-faketime ## all tests, with a real PostgreSQL
 	$(GO) test -tags failpoint ./internal/fault/...
 	$(GO) test -timeout 30m ./...
 
@@ -63,12 +64,12 @@ race: need-go need-postgres ## the race detector over the short tests (needs a C
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
 
 .PHONY: crash
-crash: need-go need-postgres ## the short fault table: kill and error at about 12 points, on each store
+crash: need-go need-postgres need-faketime ## prove by crashes: kill and error at every point, the named cases, a short campaign
 	$(GO) test -count=1 -v -timeout 20m ./internal/crashtest/...
 
 .PHONY: crash-full
-crash-full: need-go need-postgres ## the whole fault table: every point, action, store and policy (long)
-	ONCEGUARD_CRASH_FULL=1 $(GO) test -count=1 -v -timeout 180m ./internal/crashtest/...
+crash-full: need-go need-postgres need-faketime ## the whole table of docs/faults.md, and the campaign for DURATION (10m)
+	ONCEGUARD_CRASH_FULL=1 $(GO) test -count=1 -v -timeout 0 ./internal/crashtest -crash.duration=$(DURATION)
 
 .PHONY: fuzz
 fuzz: need-go ## every fuzz target for FUZZTIME (20s) each
@@ -137,6 +138,10 @@ need-go:
 .PHONY: need-postgres
 need-postgres:
 	@sh scripts/need-postgres.sh
+
+.PHONY: need-faketime
+need-faketime:
+	@sh scripts/need-faketime.sh
 
 # A tool is built again when its version here changes: the version is in the
 # name of its stamp.
