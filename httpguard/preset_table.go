@@ -62,7 +62,7 @@ var (
 	// PayPal keeps keys for a time that differs per API.
 	PayPal = Preset{
 		Name: "PayPal", Key: fact(KeyForm{Name: "PayPal-Request-Id"}, paypalPage), BeforeWork: notApplied,
-		InFlight: fact("the second may fail", paypalPage),
+		OtherBody: fact("error", paypalPage), InFlight: fact("the second may fail", paypalPage),
 		Unknown:  fact("repeat with the same key; the answer is the latest status, not the first response", paypalPage),
 	}
 	// CheckoutCom keeps successes only.

@@ -233,16 +233,18 @@ func TestTransportValidate(t *testing.T) {
 		return &httpguard.Transport{Guard: g, Rules: []httpguard.Rule{r}}
 	}
 	bad := map[string]*httpguard.Transport{
-		"no guard":     {},
-		"no method":    rule(func(r *httpguard.Rule) { r.Pattern = "api.example.com/payments" }),
-		"a read":       rule(func(r *httpguard.Rule) { r.Pattern = "GET api.example.com/payments" }),
-		"a port":       rule(func(r *httpguard.Rule) { r.Pattern = "POST api.example.com:443/payments" }),
-		"bad pattern":  rule(func(r *httpguard.Rule) { r.Pattern = "POST api.example.com/{" }),
-		"no action":    rule(func(r *httpguard.Rule) { r.Action = "" }),
-		"transaction":  rule(func(r *httpguard.Rule) { r.Policy = onceguard.Transactional }),
-		"no horizon":   rule(func(r *httpguard.Rule) { r.Policy.Kind = onceguard.SafeRetryKind }),
-		"max result":   rule(func(r *httpguard.Rule) { r.Limits.MaxResult = 1 }),
-		"no key there": rule(func(r *httpguard.Rule) { r.Policy, r.Preset = onceguard.SafeRetry(1, onceguard.RefusalsForgotten), httpguard.Twilio }),
+		"no guard":    {},
+		"no method":   rule(func(r *httpguard.Rule) { r.Pattern = "api.example.com/payments" }),
+		"a read":      rule(func(r *httpguard.Rule) { r.Pattern = "GET api.example.com/payments" }),
+		"a port":      rule(func(r *httpguard.Rule) { r.Pattern = "POST api.example.com:443/payments" }),
+		"bad pattern": rule(func(r *httpguard.Rule) { r.Pattern = "POST api.example.com/{" }),
+		"no action":   rule(func(r *httpguard.Rule) { r.Action = "" }),
+		"transaction": rule(func(r *httpguard.Rule) { r.Policy = onceguard.Transactional }),
+		"no horizon":  rule(func(r *httpguard.Rule) { r.Policy.Kind = onceguard.SafeRetryKind }),
+		"max result":  rule(func(r *httpguard.Rule) { r.Limits.MaxResult = 1 }),
+		"no key there": rule(func(r *httpguard.Rule) {
+			r.Policy, r.Preset = onceguard.SafeRetry(1, onceguard.RefusalsForgotten), httpguard.Twilio
+		}),
 		"long horizon": rule(func(r *httpguard.Rule) {
 			r.Policy, r.Preset = onceguard.SafeRetry(httpguard.Stripe.Horizon.Value+1, onceguard.RefusalsForgotten), httpguard.Stripe
 		}),
