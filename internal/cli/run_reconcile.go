@@ -154,38 +154,9 @@ func (b *bounded) output(limit int64) output {
 	return o
 }
 
-// onlyOne narrows a store's listing to one record, so that a reconciler's pass
-// asks about this request alone.
-type onlyOne struct {
-	onceguard.Store
-	id onceguard.RequestID
-}
-
-// List implements onceguard.Store.
-func (s onlyOne) List(ctx context.Context, f onceguard.Filter) (onceguard.Page, error) {
-	answers, err := s.Get(ctx, []onceguard.RequestID{s.id})
-	if err == nil {
-		err = answers[0].Err
-	}
-	page := onceguard.Page{Now: time.Time{}}
-	if err != nil {
-		return page, err
-	}
-	page.Now = answers[0].Now
-	if rec := answers[0].Record; answers[0].Outcome == onceguard.Found && rec.State == onceguard.Uncertain {
-		page.Records = []onceguard.Record{rec}
-	}
-	return page, nil
-}
-
 // lookup asks --reconcile about this request and reports whether anything was
 // settled.
 func (r *runner) lookup(g *onceguard.Guard) bool {
-	narrow, err := r.guardOn(onlyOne{g.Store(), r.id}, onceguard.Options{Scope: r.cmd.Scope, Codec: runCodec{}})
-	if err != nil {
-		r.say("the lookup was not asked: %v", prefixless{err})
-		return false
-	}
 	command := lookupCommand{
 		app: r.app, argv: []string{"/bin/sh", "-c", r.cmd.Reconcile}, timeout: r.cmd.ReconcileTimeout, limit: int64(r.cmd.MaxOutput), input: r.input,
 		say: func(_ onceguard.Query, f onceguard.Finding, reason string) {
@@ -195,14 +166,14 @@ func (r *runner) lookup(g *onceguard.Guard) bool {
 		},
 	}
 	action := onceguard.Action[struct{}, output]{Name: r.cmd.Action, Reconcile: command.ask, Limits: r.request.Limits}
-	asker, err := narrow.Reconciler(onceguard.ReconcilerOptions{Timeout: r.cmd.ReconcileTimeout + 5*time.Second}, action)
+	asker, err := g.Reconciler(onceguard.ReconcilerOptions{Timeout: r.cmd.ReconcileTimeout + 5*time.Second}, action)
 	if err != nil {
 		r.say("the lookup was not asked: %v", prefixless{err})
 		return false
 	}
-	stats, err := asker.Once(r.app.ctx)
+	settled, err := asker.Ask(r.app.ctx, r.id)
 	if err != nil {
-		r.say("the lookup's answer was not stored: %v", err)
+		r.say("the lookup settled nothing: %v", prefixless{err})
 	}
-	return stats.Settled > 0
+	return settled
 }
