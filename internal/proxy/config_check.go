@@ -124,12 +124,6 @@ func (r *Route) check() (err error) {
 	if err := r.checkKey(); err != nil {
 		return err
 	}
-	if err := r.checkPolicy(); err != nil {
-		return err
-	}
-	if err := r.checkStatuses(); err != nil {
-		return err
-	}
 	for _, d := range []struct {
 		name string
 		span span
@@ -137,6 +131,12 @@ func (r *Route) check() (err error) {
 		if time.Duration(d.span) == onceguard.Forever {
 			return fmt.Errorf("%s cannot be forever", d.name)
 		}
+	}
+	if err := r.checkPolicy(); err != nil {
+		return err
+	}
+	if err := r.checkStatuses(); err != nil {
+		return err
 	}
 	if r.DownstreamKeyHeader != "" && !isToken(r.DownstreamKeyHeader) {
 		return fmt.Errorf("downstream_key_header: %.60q is not a header name", r.DownstreamKeyHeader)

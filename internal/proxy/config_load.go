@@ -40,7 +40,7 @@ func Load(path string) (*Config, error) {
 func Parse(data []byte) (*Config, error) {
 	file, err := parser.ParseBytes(data, 0)
 	if err != nil {
-		return nil, fmt.Errorf("not YAML: %s", yaml.FormatError(err, false, true))
+		return nil, fmt.Errorf("not YAML: %s", yaml.FormatError(err, false, false))
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
 		return nil, fmt.Errorf("%d YAML documents; a configuration is one, with `upstreams:` in it", len(file.Docs))
@@ -50,7 +50,7 @@ func Parse(data []byte) (*Config, error) {
 	}
 	c := &Config{}
 	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("not a configuration: %s", yaml.FormatError(err, false, true))
+		return nil, fmt.Errorf("not a configuration: %s", yaml.FormatError(err, false, false))
 	}
 	if err := c.check(); err != nil {
 		return nil, err

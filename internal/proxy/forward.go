@@ -85,8 +85,13 @@ func (f *forwarder) send(r *http.Request, attempt *onceguard.Attempt) (*http.Res
 	if err != nil {
 		return nil, notSent{err}
 	}
-	ctx, trace := onceguard.TraceWrites(r.Context())
-	fence := &fence{ready: attempt.Ready}
+	return f.transmit(out.WithContext(r.Context()), attempt.Ready)
+}
+
+// transmit sends out, unless ready says no right before the first byte.
+func (f *forwarder) transmit(out *http.Request, ready func() error) (*http.Response, error) {
+	ctx, trace := onceguard.TraceWrites(out.Context())
+	fence := &fence{ready: ready}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, err := f.upstream.base.connect(ctx, f.sessions)
 		if err != nil {

@@ -8,7 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/memstore"
 )
 
 const key7 = `Idempotency-Key: "order-7"`
@@ -74,6 +78,43 @@ func TestFirstAndReplay(t *testing.T) {
 	if strings.Contains(w.log.String(), "canary") {
 		t.Errorf("the log holds a secret:\n%s", w.log)
 	}
+}
+
+// countingStore counts what a request asks of its store.
+type countingStore struct {
+	onceguard.Store
+	gets, writes atomic.Int64
+}
+
+func (c *countingStore) Get(ctx context.Context, ids []onceguard.RequestID) ([]onceguard.Answer, error) {
+	c.gets.Add(1)
+	return c.Store.Get(ctx, ids)
+}
+
+func (c *countingStore) Claim(ctx context.Context, claims []onceguard.Claim) ([]onceguard.Answer, error) {
+	c.writes.Add(1)
+	return c.Store.Claim(ctx, claims)
+}
+
+func (c *countingStore) Settle(ctx context.Context, s []onceguard.Settlement) ([]onceguard.Answer, error) {
+	c.writes.Add(1)
+	return c.Store.Settle(ctx, s)
+}
+
+// TestReplayIsOneRead: a replay asks the store once, and the upstream never.
+func TestReplayIsOneRead(t *testing.T) {
+	store := &countingStore{Store: memstore.New(memstore.Options{})}
+	w := newWorld(t, store, "", refunds, created)
+	w.post("{}", key7).is(t, 201, "re_1")
+	if n := store.writes.Load(); n != 2 {
+		t.Errorf("the first run made %d writes, want a claim and a settle", n)
+	}
+	gets := store.gets.Load()
+	w.post("{}", key7).is(t, 201, "re_1")
+	if g, n := store.gets.Load()-gets, store.writes.Load(); g != 1 || n != 2 {
+		t.Errorf("the replay made %d reads and %d writes, want 1 and none", g, n-2)
+	}
+	w.want(1)
 }
 
 func TestRefusedBeforeAnyClaim(t *testing.T) {
