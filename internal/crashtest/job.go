@@ -27,6 +27,9 @@ type Job struct {
 	IdentityRetention        time.Duration
 	Horizon                  time.Duration // of safe-retry; 0: an hour
 	Spool                    string
+	// Process is the identity that goes with claims; "" is the worker's own,
+	// by which others on this machine see it die.
+	Process string
 	// Lookup is how the lookup asks: "" voids the key, so that it always has a
 	// verdict; "see" only looks.
 	Lookup string

@@ -41,6 +41,52 @@ func TestKilledBetweenEffectAndSettle(t *testing.T) {
 	})
 }
 
+// Nobody sees the owner die, as on another host: its lease decides when others
+// may park the request or take it over, and never that nothing happened.
+func TestKilledOnAnotherHost(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, s *stage) {
+		s.change = func(j *crashtest.Job) { j.Process, j.Lease = "somewhere else", 3*crashtest.DefaultLease/2 }
+		for _, point := range []string{"guard.claim.after", "guard.effect.after"} {
+			for _, tc := range []struct {
+				policy, told string
+				end          onceguard.State
+				effects      int // besides the first
+			}{
+				{crashtest.AtMostOnce, "uncertain", onceguard.Uncertain, 0},
+				{crashtest.SafeRetry, crashtest.Receipt, onceguard.Succeeded, 1},
+			} {
+				t.Run(point+"/"+tc.policy, func(t *testing.T) {
+					s := s.again(t)
+					s.books.modes(t, s.op, dedup)
+					call := crashtest.Call{Policy: tc.policy}
+					s.start(point+"=kill", call).killed()
+					call.Wait = -1
+					s.tells("a retry within the lease", s.call(call), "in-progress")
+					call.Wait = 0
+					s.tells("a retry that waits", s.call(call), tc.told)
+					effects := tc.effects
+					if point == "guard.effect.after" {
+						effects = 1
+					}
+					s.ends(tc.policy, tc.end, effects)
+				})
+			}
+		}
+		t.Run("swept", func(t *testing.T) {
+			s := s.again(t)
+			s.start("guard.effect.after=kill", crashtest.Call{Policy: crashtest.AtMostOnce}).killed()
+			job := s.job()
+			job.Sweep = true
+			s.until("be parked by a sweep", func() bool {
+				s.launch("", job).ok()
+				return s.record(t, crashtest.AtMostOnce, s.op).State == onceguard.Uncertain
+			})
+			s.ends(crashtest.AtMostOnce, onceguard.Uncertain, 1)
+		})
+	})
+}
+
 // What an effect does to its own goroutine or process is no proof that nothing
 // happened.
 func TestEffectGoesWrong(t *testing.T) {

@@ -5,9 +5,11 @@ package crashtest_test
 import (
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/crashtest"
+	"github.com/onceguard/onceguard/internal/ledger"
 )
 
 // outlast has a retry wait for the paused owner until its lease is over, and
@@ -106,5 +108,31 @@ func TestPausedAfterTheEffect(t *testing.T) {
 		}
 		s.ends(crashtest.SafeRetry, onceguard.Succeeded, 1)
 		s.shows(crashtest.SafeRetry, "takeover")
+	})
+}
+
+// An owner that was taken over wakes up, sees that it is late and gives its
+// claim back. What it gives back is not its own any more.
+func TestLateReleaseOfATakenOverAttempt(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, s *stage) {
+		for _, policy := range []string{crashtest.Rerun, crashtest.SafeForgetful} {
+			t.Run(policy, func(t *testing.T) {
+				s := s.again(t)
+				s.books.modes(t, s.op, ledger.Mode{Hold: true}, ledger.Mode{})
+				first := s.start("guard.claim.after@1=stop", crashtest.Call{Policy: policy})
+				first.stopped()
+				second := s.start("", crashtest.Call{Policy: policy})
+				s.books.arrived(t, s.op, 1)
+				first.signal(syscall.SIGCONT)
+				s.tells("the first", first.ok().told(), "not-run")
+				s.tells("a third while the second runs", s.call(crashtest.Call{Policy: policy, Wait: 200 * time.Millisecond}), "in-progress")
+				s.books.release(t, s.op)
+				s.tells("the second", second.ok().told(), crashtest.Receipt)
+				if r := s.ends(policy, onceguard.Succeeded, 1); r.Attempt != 2 {
+					t.Errorf("the record is at attempt %d, want 2", r.Attempt)
+				}
+			})
+		}
 	})
 }

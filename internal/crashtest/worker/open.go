@@ -52,7 +52,7 @@ func open(ctx context.Context, job crashtest.Job) (*worker, error) {
 			Lease: lease, MaxRun: job.MaxRun, Wait: job.Wait,
 			ResultRetention: job.ResultRetention, IdentityRetention: job.IdentityRetention,
 		},
-		StoreTimeout: job.StoreTimeout, SettleWait: job.SettleWait, Spool: job.Spool, Observer: w,
+		StoreTimeout: job.StoreTimeout, SettleWait: job.SettleWait, Spool: job.Spool, Process: job.Process, Observer: w,
 	})
 	return w, err
 }
