@@ -123,10 +123,23 @@ func bearer(r *http.Request) error {
 	return nil
 }
 
+// set changes how the shop behaves from now on.
+func (s *shop) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func (s *shop) stands() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.objects)
+}
+
 // uncertain pays through a transport whose provider loses the answer.
 func (s *shop) uncertain(tr *httpguard.Transport) {
 	s.t.Helper()
-	s.lose = 1
+	s.set(func() { s.lose = 1 })
 	if _, err := s.pay(tr); !errors.Is(err, onceguard.ErrUncertain) {
 		s.t.Fatalf("got %v", err)
 	}
@@ -190,7 +203,7 @@ func TestIncreaseList(t *testing.T) {
 	t.Run("not seen settles nothing", func(t *testing.T) {
 		s := newShop(t)
 		tr := with(s)
-		s.never = true
+		s.set(func() { s.never = true })
 		s.uncertain(tr)
 		if stats := once(t, reconciler(t, tr)); stats.Settled != 0 || stats.Asked != 1 || stats.Failed != 0 {
 			t.Errorf("%+v", stats)
@@ -204,7 +217,7 @@ func TestIncreaseList(t *testing.T) {
 		s := newShop(t)
 		tr := with(s)
 		s.uncertain(tr)
-		s.twice = true
+		s.set(func() { s.twice = true })
 		if stats := once(t, reconciler(t, tr)); stats.Settled != 0 || stats.Failed != 1 {
 			t.Errorf("%+v", stats)
 		}
@@ -225,13 +238,13 @@ func TestSquareCancel(t *testing.T) {
 		s := newShop(t)
 		tr := with(s)
 		s.uncertain(tr)
-		if len(s.objects) != 1 {
+		if s.stands() != 1 {
 			t.Fatal("nothing was paid")
 		}
 		if stats := once(t, reconciler(t, tr)); stats.Settled != 0 || stats.Failed != 0 {
 			t.Errorf("%+v", stats)
 		}
-		if len(s.objects) != 0 {
+		if s.stands() != 0 {
 			t.Error("the payment stands")
 		}
 		if _, err := s.pay(tr); !errors.Is(err, onceguard.ErrUncertain) {
@@ -243,7 +256,7 @@ func TestSquareCancel(t *testing.T) {
 		s := newShop(t)
 		tr := with(s)
 		s.uncertain(tr)
-		s.captured = true
+		s.set(func() { s.captured = true })
 		if stats := once(t, reconciler(t, tr)); stats.Settled != 0 || stats.Failed != 1 {
 			t.Errorf("%+v", stats)
 		}
@@ -264,7 +277,7 @@ func TestSameKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newShop(t)
 			tr := with(s, nil)
-			s.never = never
+			s.set(func() { s.never = never })
 			s.uncertain(tr)
 			if stats := once(t, reconciler(t, tr)); stats.Settled != 1 {
 				t.Fatalf("%+v", stats)
@@ -308,7 +321,7 @@ func TestSameKey(t *testing.T) {
 		s := newShop(t)
 		tr := with(s, nil)
 		s.uncertain(tr)
-		s.lose = 1
+		s.set(func() { s.lose = 1 })
 		if stats := once(t, reconciler(t, tr)); stats.Settled != 0 || stats.Failed != 1 {
 			t.Errorf("%+v", stats)
 		}

@@ -63,7 +63,7 @@ var (
 	PayPal = Preset{
 		Name: "PayPal", Key: fact(KeyForm{Name: "PayPal-Request-Id"}, paypalPage), BeforeWork: notApplied,
 		OtherBody: fact("error", paypalPage), InFlight: fact("the second may fail", paypalPage),
-		Unknown:  fact("repeat with the same key; the answer is the latest status, not the first response", paypalPage),
+		Unknown: fact("repeat with the same key; the answer is the latest status, not the first response", paypalPage),
 	}
 	// CheckoutCom keeps successes only.
 	CheckoutCom = Preset{

@@ -46,9 +46,9 @@ func ExampleTransport() {
 
 	// doc: transport
 	transport := &httpguard.Transport{Guard: guard, Rules: []httpguard.Rule{{
-		Action:  "payment.create",          // never changes
+		Action:  "payment.create",                // never changes
 		Pattern: "POST api.example.com/payments", // as http.ServeMux writes it: method, host, path
-		Preset:  httpguard.Stripe,          // where the provider takes its idempotency key
+		Preset:  httpguard.Stripe,                // where the provider takes its idempotency key
 	}}}
 	client := &http.Client{Transport: transport} // hand it to the provider's SDK
 
