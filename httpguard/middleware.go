@@ -105,12 +105,18 @@ type exchange struct {
 	wait  time.Duration // of a duplicate; negative: none
 	// prefer is how long a first caller wants to wait; negative: to the end.
 	prefer time.Duration
-	rec    *recorder             // of the handler, once it has started
-	live   response              // what it answered, once it has returned
-	ended  bool                  // it has returned
-	class  onceguard.StatusClass // what it means
-	over   bool                  // MaxRun ended its context
-	cut    bool                  // the client has a part of a response that was taken over
+
+	mu     sync.Mutex
+	rec    *recorder       // of the handler, once it has started
+	effect context.Context // its context
+	away   bool            // ServeHTTP has returned without it
+	cut    bool            // the client has a part of a response that was taken over
+
+	// Written by the run, read when it is over.
+	live  response              // what the handler answered
+	ended bool                  // it has returned
+	class onceguard.StatusClass // what the answer means
+	over  bool                  // MaxRun ended its context
 }
 
 func (m *Middleware) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {

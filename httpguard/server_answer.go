@@ -161,6 +161,19 @@ func (e *exchange) unknown(ge *onceguard.Error) {
 	})
 }
 
+// overdue answers 504 for a handler that goes on although its context has ended.
+// What it comes to is still stored, and told to a retry.
+func (e *exchange) overdue() {
+	rec, _, _ := e.read()
+	e.tell(ProblemOutcomeUnknown, func(p *Problem) {
+		p.Status, p.Attempt = http.StatusGatewayTimeout, rec.Attempt
+		if rec.State != onceguard.Absent {
+			p.State = rec.State.String()
+		}
+		p.at(rec.Since)
+	})
+}
+
 // readTimeout bounds a read that only makes an answer more precise.
 const readTimeout = 2 * time.Second
 

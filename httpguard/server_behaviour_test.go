@@ -166,6 +166,32 @@ func TestDrainSaysWhatRuns(t *testing.T) {
 	w.must(m.Drain(t.Context()))
 }
 
+// TestOverdue: a handler that does not heed the end of its context keeps nobody
+// waiting, and its late answer counts.
+func TestOverdue(t *testing.T) {
+	w := newWorld(t)
+	o := w.options()
+	o.EarlyReturn, o.Limits.MaxRun = true, 20*time.Millisecond
+	m := httpguard.Must(httpguard.New(w.guard, o))
+	finish := make(chan struct{})
+	h := m.Wrap(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		<-finish
+		_, _ = rw.Write([]byte("late"))
+	}))
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, keyed("POST", "/", refundBody))
+	if rec.Code != http.StatusGatewayTimeout || !strings.Contains(rec.Body.String(), "outcome-unknown") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	close(finish)
+	w.must(m.Drain(t.Context()))
+	rec = httptest.NewRecorder()
+	h.ServeHTTP(rec, keyed("POST", "/", refundBody))
+	if rec.Code != http.StatusOK || rec.Body.String() != "late" {
+		t.Errorf("the retry got %d %s", rec.Code, rec.Body)
+	}
+}
+
 // TestPanic: a panic is an unknown outcome, and goes on as it came.
 func TestPanic(t *testing.T) {
 	boom := errors.New("boom")
@@ -390,5 +416,42 @@ func TestAnswerFollowsTheReceipt(t *testing.T) {
 	h.ServeHTTP(rec, keyed("POST", "/", refundBody))
 	if rec.Code != http.StatusCreated || rec.Body.String() != "done" || settles != 1 {
 		t.Errorf("%d %q after %d settles", rec.Code, rec.Body, settles)
+	}
+}
+
+// TestTakenOver: an owner that comes back after another attempt has finished does
+// not tell its client what it did, but what is stored.
+func TestTakenOver(t *testing.T) {
+	w := newWorld(t)
+	o := w.options()
+	o.Policy = onceguard.Rerun
+	running, finish := make(chan struct{}), make(chan struct{})
+	h := httpguard.Must(httpguard.New(w.guard, o)).Wrap(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if a, _ := httpguard.Attempt(r.Context()); a.Number() == 1 {
+			close(running)
+			<-finish
+			_, _ = rw.Write([]byte("first"))
+			return
+		}
+		_, _ = rw.Write([]byte("second"))
+	}))
+	first, ended := httptest.NewRecorder(), make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.ServeHTTP(first, keyed("POST", "/", refundBody))
+	}()
+	<-running
+	w.later.Store(int64(2 * time.Minute)) // the lease is over
+	// Another process, since within one the second would join the first.
+	other, err := onceguard.New(t.Context(), w.store, onceguard.Options{Observer: onceguard.SlogObserver(quiet)})
+	w.must(err)
+	second := httptest.NewRecorder()
+	httpguard.Must(httpguard.New(other, o)).Wrap(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		_, _ = rw.Write([]byte("second"))
+	})).ServeHTTP(second, keyed("POST", "/", refundBody))
+	close(finish)
+	<-ended
+	if second.Body.String() != "second" || first.Body.String() != "second" || first.Header().Get("Idempotent-Replayed") != "true" {
+		t.Errorf("the second got %q, the first %q %v", second.Body, first.Body, first.Header())
 	}
 }

@@ -261,3 +261,36 @@ func TestRecorderFollowsTheRules(t *testing.T) {
 		}
 	})
 }
+
+// TestAttemptsOfOneCall: a call whose attempt was taken over may win the next one.
+func TestAttemptsOfOneCall(t *testing.T) {
+	newExchange := func() (*exchange, *httptest.ResponseRecorder) {
+		w := httptest.NewRecorder()
+		return &exchange{Middleware: &Middleware{opts: Options{MaxResponse: 4}}, w: w, r: httptest.NewRequest("POST", "/", nil)}, w
+	}
+	t.Run("nothing whole can follow a part", func(t *testing.T) {
+		e, w := newExchange()
+		_, _ = e.begin(t.Context()).Write([]byte("first"))
+		_, _ = e.begin(t.Context()).Write([]byte("second"))
+		if w.Body.String() != "first" || e.leave() {
+			t.Errorf("the client got %q", w.Body)
+		}
+		defer func() {
+			if recover() != http.ErrAbortHandler {
+				t.Error("the connection goes on as if the response were whole")
+			}
+		}()
+		e.answer(verdict{})
+	})
+	t.Run("a client that has gone stays gone", func(t *testing.T) {
+		e, w := newExchange()
+		e.begin(t.Context())
+		if !e.leave() {
+			t.Error("could not leave")
+		}
+		_, _ = e.begin(t.Context()).Write([]byte("second"))
+		if w.Body.Len() != 0 {
+			t.Errorf("the client got %q", w.Body)
+		}
+	})
+}

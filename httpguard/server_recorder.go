@@ -34,8 +34,14 @@ type recorder struct {
 	length int64
 }
 
+// newRecorder makes a recorder in front of w, or, where w is nil, one whose
+// client is not there any more.
 func newRecorder(w http.ResponseWriter, r *http.Request, limit int) *recorder {
-	return &recorder{limit: limit, head: r.Method == http.MethodHead, w: w, live: w.Header().Clone()}
+	c := &recorder{limit: limit, head: r.Method == http.MethodHead, w: w}
+	if w != nil {
+		c.live = w.Header().Clone()
+	}
+	return c
 }
 
 // Header returns the response's headers.

@@ -33,19 +33,43 @@ func (e *exchange) do(ctx context.Context, req onceguard.Request, started func()
 	receipt, err := onceguard.Do(ctx, e.guard.Scoped(e.scope), req, func(ctx context.Context, a *onceguard.Attempt) (response, error) {
 		state := &running{attempt: a}
 		ctx = context.WithValue(ctx, runningKey{}, state)
-		// A call whose attempt was taken over may win the next one as well.
-		e.cut = e.cut || (e.rec != nil && e.rec.passed())
-		e.rec, e.ended = newRecorder(e.w, e.r, e.opts.MaxResponse), false
-		if e.cut {
-			e.rec.detach()
-		}
+		rec := e.begin(ctx)
+		e.ended = false
 		started()
-		e.next.ServeHTTP(e.rec, e.request(ctx))
-		e.live = e.rec.end(e.storable)
+		e.next.ServeHTTP(rec, e.request(ctx))
+		e.live = rec.end(e.storable)
 		e.ended, e.over = true, errors.Is(context.Cause(ctx), onceguard.ErrMaxRun)
-		return e.live, e.ending(state)
+		return e.live, e.ending(state, rec.sent)
 	})
 	return verdict{receipt, err}
+}
+
+// begin makes the recorder of an attempt. A call whose attempt was taken over may
+// win the next one as well; by then its client may be gone, or have a part of the
+// first answer.
+func (e *exchange) begin(ctx context.Context) *recorder {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cut = e.cut || (e.rec != nil && e.rec.passed())
+	if e.away || e.cut {
+		e.rec = newRecorder(nil, e.r, e.opts.MaxResponse)
+	} else {
+		e.rec = newRecorder(e.w, e.r, e.opts.MaxResponse)
+	}
+	e.effect = ctx
+	return e.rec
+}
+
+// leave takes the client away from the run, for ServeHTTP to return. It is false
+// when the client has part of a response already.
+func (e *exchange) leave() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cut || !e.rec.detach() {
+		return false
+	}
+	e.away = true
+	return true
 }
 
 // request is what the handler gets. One that may outlive ServeHTTP shares no map
@@ -58,12 +82,12 @@ func (e *exchange) request(ctx context.Context) *http.Request {
 }
 
 // ending turns the handler's answer into what an effect says.
-func (e *exchange) ending(state *running) error {
+func (e *exchange) ending(state *running, sent http.Header) error {
 	o := state.outcome.Load()
 	if o == nil {
 		o = &outcome{ClassifyResponse(e.live.status), fmt.Sprintf("the handler answered HTTP %d", e.live.status)}
 		if e.opts.Classify != nil {
-			o.class = e.opts.Classify(e.r, e.live.status, e.rec.sent)
+			o.class = e.opts.Classify(e.r, e.live.status, sent)
 		}
 	}
 	e.class = o.class
@@ -129,18 +153,26 @@ func (e *exchange) stay(started, done <-chan struct{}, begin time.Time) bool {
 		defer t.Stop()
 		over = t.C
 	}
-	gone := e.r.Context().Done()
+	e.mu.Lock()
+	effect := e.effect
+	e.mu.Unlock()
 	select {
 	case <-done:
 		return true
 	case <-over:
-	case <-gone:
+	case <-e.r.Context().Done():
+	case <-effect.Done(): // at MaxRun, and when the run ends
 	}
-	if isClosed(done) || !e.rec.detach() {
+	overdue := errors.Is(context.Cause(effect), onceguard.ErrMaxRun)
+	if (effect.Err() != nil && !overdue) || isClosed(done) || !e.leave() {
 		<-done // the answer is there, or on its way to the client
 		return true
 	}
-	if e.r.Context().Err() == nil {
+	switch {
+	case e.r.Context().Err() != nil: // nobody to tell
+	case overdue:
+		e.overdue()
+	default:
 		e.inProgress(nil)
 	}
 	return false
