@@ -27,7 +27,9 @@ type Status struct {
 // Options.Key reads). It changes nothing and shows no response; a retry of the
 // request collects that. Register it behind the same authentication as the
 // guarded route. An unknown key is answered with 404, which is no leave to use
-// another key: the request may still be on its way.
+// another key: the request may still be on its way. It sees no request body, so
+// Options.Principal is not checked: where principals of one scope must not see each
+// other's states, put the principal into the scope.
 func (m *Middleware) Status() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
