@@ -57,6 +57,7 @@ type Route struct {
 	RemembersRefusals *bool  `yaml:"remembers_refusals"`
 	MaxAttempts       int    `yaml:"max_attempts"`
 
+	Preset              string `yaml:"preset"` // a provider of httpguard.Presets, in lower case
 	DownstreamKeyHeader string `yaml:"downstream_key_header"`
 	DownstreamKeyLength int    `yaml:"downstream_key_length"`
 

@@ -121,6 +121,9 @@ func (r *Route) check() (err error) {
 	if r.Action == "" {
 		return errors.New("action is missing: the name of the effect, such as refund.create; or say `pass: true` to forward unguarded")
 	}
+	if err := r.applyPreset(); err != nil {
+		return err
+	}
 	if err := r.checkKey(); err != nil {
 		return err
 	}
@@ -158,7 +161,7 @@ func (r *Route) check() (err error) {
 // bare says whether nothing but methods, path and pass is set.
 func (r *Route) bare() bool {
 	return r.Action == "" && r.Key == nil && !r.KeyOptional && r.Policy == "" && r.Horizon == 0 && r.RemembersRefusals == nil && r.MaxAttempts == 0 &&
-		r.DownstreamKeyHeader == "" && r.DownstreamKeyLength == 0 && r.NotExecutedOn == nil && r.RefusedOn == nil && r.SucceededOn == nil &&
+		r.Preset == "" && r.DownstreamKeyHeader == "" && r.DownstreamKeyLength == 0 && r.NotExecutedOn == nil && r.RefusedOn == nil && r.SucceededOn == nil &&
 		r.limits() == onceguard.Limits{} && r.MaxBody == 0 && r.MaxResponse == 0 && r.StoreHeaders == nil && r.FingerprintHeaders == nil
 }
 

@@ -3,9 +3,12 @@ package proxy_test
 import (
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/onceguard/onceguard/httpguard"
 	"github.com/onceguard/onceguard/internal/proxy"
 )
 
@@ -98,6 +101,15 @@ func TestConfigRefused(t *testing.T) {
 		{"horizon of at-most-once", "policy: safe-retry", "policy: at-most-once", "belong to safe-retry"},
 		{"endless horizon", "horizon: 24h", "horizon: forever", "cannot be forever"},
 		{"hop-by-hop downstream key", "downstream_key_header: Idempotency-Key", "downstream_key_header: Connection", "does not travel"},
+		{"no such preset", "downstream_key_header: Idempotency-Key", "preset: acme", "known are adyen,"},
+		{"preset with a key in the body", "downstream_key_header: Idempotency-Key", "preset: square", "JSON field"},
+		{"preset that needs a time", "downstream_key_header: Idempotency-Key", "preset: azure repeatable requests", "time of the first sending"},
+		{"preset and header", "downstream_key_header: Idempotency-Key", "preset: stripe\n        downstream_key_header: X", "leave them out"},
+		{"laxer horizon than the preset's", "horizon: 24h\n        remembers_refusals: true\n        downstream_key_header: Idempotency-Key", "horizon: 25h\n        preset: stripe", "honours a key for 24h0m0s"},
+		{"laxer refusals than the preset's", "downstream_key_header: Idempotency-Key", "preset: stripe", "does not keep all of them"},
+		{"refusals not documented", "remembers_refusals: true\n        downstream_key_header: Idempotency-Key", "preset: adyen", "needs remembers_refusals"},
+		{"safe-retry without any key", "horizon: 24h\n        remembers_refusals: true\n        downstream_key_header: Idempotency-Key", "preset: twilio", "documents no idempotency key"},
+		{"pass with preset", "action: refund.create\n        key: [{header: Idempotency-Key}]\n        policy: safe-retry\n        horizon: 24h\n        remembers_refusals: true\n        downstream_key_header: Idempotency-Key\n        max_body: 64KiB\n        result_retention: 30d\n        identity_retention: forever", "pass: true\n        preset: stripe", "nothing of the guard can be"},
 		{"short downstream key", "max_body: 64KiB", "downstream_key_length: 8", "at least 20"},
 		{"status", "max_body: 64KiB", "refused_on: [200]", "statuses from 400 to 599"},
 		{"status twice", "max_body: 64KiB", "refused_on: [402]\n        not_executed_on: [402]", "is in not_executed_on already"},
@@ -124,6 +136,54 @@ func TestConfigRefused(t *testing.T) {
 				t.Errorf("the error repeats a secret: %v", err)
 			}
 		})
+	}
+}
+
+// TestPresets: a preset says what its provider needs, and the page names all.
+func TestPresets(t *testing.T) {
+	page, err := os.ReadFile("../../docs/proxy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	usable := 0
+	for _, p := range httpguard.Presets() {
+		t.Run(p.Name, func(t *testing.T) {
+			name := strings.ToLower(p.Name)
+			c, err := proxy.Parse([]byte(strings.Replace(good, `policy: safe-retry
+        horizon: 24h
+        remembers_refusals: true
+        downstream_key_header: Idempotency-Key`, "preset: "+name, 1)))
+			if k := p.Key.Value; k.In != httpguard.Nowhere && (k.In != httpguard.InHeader || k.UUID || k.FirstSent != "") {
+				if err == nil {
+					t.Fatal("accepted, although the proxy cannot send its key")
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			usable++
+			if !strings.Contains(string(page), "`"+name+"`") {
+				t.Errorf("docs/proxy.md does not name %s", name)
+			}
+			r := c.Upstreams[0].Routes[0]
+			if r.DownstreamKeyHeader != p.Key.Value.Name || p.MaxKey.Known() && r.DownstreamKeyLength != p.MaxKey.Value || !slices.Equal(r.NotExecutedOn, p.BeforeWork.Value) {
+				t.Errorf("the route has %q %d %v", r.DownstreamKeyHeader, r.DownstreamKeyLength, r.NotExecutedOn)
+			}
+		})
+	}
+	if usable == 0 {
+		t.Error("no preset can be used")
+	}
+	retry := strings.Replace(good, `horizon: 24h
+        remembers_refusals: true
+        downstream_key_header: Idempotency-Key`, "preset: stripe", 1)
+	c, err := proxy.Parse([]byte(retry))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := c.Upstreams[0].Routes[0]; r.RemembersRefusals == nil || *r.RemembersRefusals || time.Duration(r.Horizon) != httpguard.Stripe.Horizon.Value {
+		t.Errorf("safe-retry with stripe has horizon %v, refusals %v", r.Horizon, r.RemembersRefusals)
 	}
 }
 

@@ -292,6 +292,37 @@ func TestCallerGone(t *testing.T) {
 	w.want(1)
 }
 
+// TestSafeRetry: an unknown outcome is sent again by the retry, with the same
+// downstream key, so that the upstream can tell.
+func TestSafeRetry(t *testing.T) {
+	first := true
+	w := newWorld(t, nil, "", `
+      - methods: [POST]
+        path: /v1/refunds
+        action: refund.create
+        key: [{header: Idempotency-Key}]
+        policy: safe-retry
+        preset: stripe
+`, func(rw http.ResponseWriter, r *http.Request) {
+		if first {
+			first = false
+			rw.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		created(rw, r)
+	})
+	w.post("{}", key7).is(t, 500, "outcome-unknown")
+	w.post("{}", key7).is(t, 201, "re_1")
+	w.post("{}", key7).is(t, 201, "re_1")
+	w.want(2)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a, b := w.got[0].Header.Values("Idempotency-Key"), w.got[1].Header.Values("Idempotency-Key")
+	if len(a) != 1 || len(b) != 1 || a[0] != b[0] || strings.Contains(a[0], "order") {
+		t.Errorf("downstream keys %q and %q", a, b)
+	}
+}
+
 func TestKeys(t *testing.T) {
 	const route = `
       - methods: [POST]
