@@ -3,18 +3,13 @@
 package crashtest_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
-	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/crashtest"
-	"github.com/onceguard/onceguard/internal/cutproxy"
 	"github.com/onceguard/onceguard/internal/ledger"
 )
 
@@ -177,183 +172,6 @@ func (p *play) makeUncertain() {
 	p.call().wait()
 }
 
-// strike starts the first process, lets the fault happen, and returns the two
-// retries. All have ended then.
-func (p *play) strike() []*worker {
-	switch p.action {
-	case actKill:
-		p.kill()
-	case actError:
-		p.fail()
-	case actDelay:
-		return p.delay()
-	case actPause:
-		return p.pause()
-	case actCut:
-		p.cut()
-	}
-	p.letGo()
-	p.first.wait()
-	return p.pair(func(workers ...*worker) {})
-}
-
-// pair starts two retries at once and returns when both have ended. between is
-// called while they run.
-func (p *play) pair(between func(...*worker)) []*worker {
-	two := []*worker{p.call(), p.call()}
-	between(two...)
-	for _, w := range two {
-		w.wait()
-	}
-	return two
-}
-
-func (p *play) kill() {
-	if p.point != inFlight {
-		p.begin(p.point + "=kill").wait()
-		p.out.passed = p.first.cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled()
-		return
-	}
-	p.begin("")
-	if p.policy != crashtest.Transactional {
-		p.books.arrived(p, p.op, 1)
-		p.first.signal(syscall.SIGKILL)
-		p.out.passed = true
-	}
-}
-
-func (p *play) fail() {
-	if p.point == inFlight {
-		p.begin("").wait()
-		p.out.passed = p.policy != crashtest.Transactional
-		return
-	}
-	p.begin(p.point + "@1=error")
-	if p.holding {
-		p.first.passed(p.point, 2) // the renewal that follows the failed one
-	}
-	p.letGo()
-	p.first.wait()
-	p.out.passed = p.first.count(p.point, true) > 0
-}
-
-// met waits until the rule has fired, or the process has ended without it.
-func (p *play) met() bool {
-	for !p.first.endsWithin(2 * time.Millisecond) {
-		if p.first.count(p.point, true) > 0 {
-			return true
-		}
-	}
-	return p.first.count(p.point, true) > 0
-}
-
-func (p *play) delay() []*worker {
-	if p.point == inFlight {
-		p.begin("")
-		if p.out.passed = p.policy != crashtest.Transactional; p.out.passed {
-			p.books.arrived(p, p.op, 1)
-		}
-	} else {
-		p.begin(p.point + "@1=delay:" + (2 * crashtest.DefaultLease).String())
-		p.out.passed = p.met()
-	}
-	two := p.pair(func(two ...*worker) { p.first.endsWithin(crashtest.DefaultLease) })
-	p.letGo()
-	p.first.wait()
-	return two
-}
-
-func (p *play) pause() []*worker {
-	if p.point == inFlight {
-		p.begin("")
-		if p.out.passed = p.policy != crashtest.Transactional; p.out.passed {
-			p.books.arrived(p, p.op, 1)
-			p.first.signal(syscall.SIGSTOP)
-		}
-	} else {
-		p.begin(p.point + "@1=stop")
-		p.out.passed = p.met()
-	}
-	if p.out.passed {
-		p.first.stopped()
-		if p.point == inFlight {
-			p.letGo() // it happens while nobody listens
-		}
-	}
-	two := p.pair(func(two ...*worker) {
-		// A paused process may hold the store's lock: then the retries wait for
-		// it, not it for them.
-		over := time.Now().Add(2 * crashtest.DefaultLease)
-		for _, w := range two {
-			w.endsWithin(time.Until(over))
-		}
-		if p.out.passed {
-			p.first.endsWithin(time.Until(over))
-			p.letGo()
-			p.first.signal(syscall.SIGCONT)
-		}
-	})
-	p.first.wait()
-	return two
-}
-
-// frames are where the proxy cuts: before the server hears of the commit, and
-// before its answer comes back.
-func (p *play) frames() (rule cutproxy.Rule, ok bool) {
-	text, explicit := "", p.policy == crashtest.Transactional
-	switch {
-	case explicit && strings.HasPrefix(p.point, "store.settle."):
-		when := cutproxy.Sends("commit")
-		if strings.Contains(p.point, ".after") {
-			when = cutproxy.Answers("commit")
-		}
-		rule.When = func(f cutproxy.Frame) bool { return strings.EqualFold(f.SQL, "commit") && when(f) }
-		rule.Do = cutproxy.CutBefore(cutproxy.Reset)
-		return rule, true
-	case strings.HasPrefix(p.point, "store.claim."):
-		text = "INSERT INTO onceguard_receipt (request_id, scope"
-	case strings.HasPrefix(p.point, "store.settle."):
-		text = "UPDATE onceguard_receipt SET state"
-	case p.renews():
-		text = "SET lease_until = greatest"
-	default:
-		return rule, false
-	}
-	rule = cutproxy.Rule{When: cutproxy.Commits(text), Do: cutproxy.CutBefore(cutproxy.Reset)}
-	if strings.Contains(p.point, ".after") {
-		rule.When = cutproxy.Answers(text)
-	}
-	return rule, true
-}
-
-func (p *play) cut() {
-	if rule, ok := p.frames(); ok {
-		h := p.proxy.Add(rule)
-		p.begin("")
-		if p.holding {
-			p.first.until("renew", func() bool { return h.Count() > 0 })
-		}
-		p.letGo()
-		p.first.wait()
-		p.out.passed = h.Count() > 0
-		return
-	}
-	if p.point == inFlight {
-		p.begin("")
-		if p.out.passed = p.policy != crashtest.Transactional; p.out.passed {
-			p.books.arrived(p, p.op, 1)
-			p.proxy.CutAll(cutproxy.Reset)
-		}
-		return
-	}
-	p.begin(p.point + "@1=stop")
-	if p.out.passed = p.met(); p.out.passed {
-		p.first.stopped()
-		p.proxy.CutAll(cutproxy.Reset)
-		p.first.signal(syscall.SIGCONT)
-	}
-}
-
 // phase notes what callers of these processes were told.
 func (p *play) phase(workers ...*worker) {
 	var told []string
@@ -401,50 +219,4 @@ func (p *play) gather() {
 	for _, broken := range promises(r, p.policy, happened, p.all) {
 		p.Errorf("%s: %s", p.cell, broken)
 	}
-}
-
-// promises checks what must hold for every request, whatever happened to it,
-// once all is quiet.
-func promises(r onceguard.Record, policy string, happened []string, lines []crashtest.Line) (broken []string) {
-	complain := func(format string, args ...any) { broken = append(broken, fmt.Sprintf(format, args...)) }
-	if len(happened) > 1 && policy != crashtest.Rerun {
-		complain("%d effects under %s: %v", len(happened), policy, happened)
-	}
-	stored := string(r.Result.Body)
-	switch r.State {
-	case onceguard.Succeeded:
-		var paid crashtest.Paid
-		if err := json.Unmarshal(r.Result.Body, &paid); r.Result.Missing == onceguard.HasBody && (err != nil || !slices.Contains(happened, paid.Effect)) {
-			complain("the receipt names the effect %q (%v), and what happened is %v", paid.Effect, err, happened)
-		}
-	case onceguard.Failed, onceguard.Released, onceguard.Absent:
-		if len(happened) > 0 {
-			complain("the record is %s, and there are effects: %v", r.State, happened)
-		}
-	}
-	type caller struct {
-		pid int
-		n   int64
-	}
-	sent := map[caller]bool{}
-	for _, l := range lines {
-		if l.Kind == crashtest.Sent {
-			sent[caller{l.PID, l.N}] = true
-		}
-	}
-	for _, l := range lines {
-		if l.Kind != crashtest.Return {
-			continue
-		}
-		if l.Told == crashtest.Receipt && (r.State != onceguard.Succeeded || r.Result.Missing == onceguard.HasBody && l.Value != stored) {
-			complain("a caller holds the receipt %s, and stored is %s %s", l.Value, r.State, stored)
-		}
-		if l.Told == string(onceguard.ErrRefused) && r.State != onceguard.Failed {
-			complain("a caller was refused, and stored is %s", r.State)
-		}
-		if !l.MayRun && sent[caller{l.PID, l.N}] && l.Told != "refused" && l.Told != "not-executed" && l.Told != "panic" && l.Told != "goexit" {
-			complain("a caller was told %s and that nothing ran, and its effect had sent a request", l.Told)
-		}
-	}
-	return broken
 }

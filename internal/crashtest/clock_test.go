@@ -72,7 +72,7 @@ func clocked(t *testing.T, kind string) (*stage, storeClock) {
 	}})
 	s := newStage(t, m)
 	c.set(time.Hour)
-	if ahead := pgtest.Value[time.Time](t, m.direct, "SELECT clock_timestamp()").Sub(time.Now()); ahead < 50*time.Minute {
+	if ahead := time.Until(pgtest.Value[time.Time](t, m.direct, "SELECT clock_timestamp()")); ahead < 50*time.Minute {
 		t.Fatalf("the server's clock was set an hour ahead and is %s ahead", ahead)
 	}
 	c.set(0)

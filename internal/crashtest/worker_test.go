@@ -172,12 +172,6 @@ func (w *worker) stopped() {
 	})
 }
 
-// fired returns when a rule of the point has fired n times.
-func (w *worker) fired(point string, n int) {
-	w.t.Helper()
-	w.until(fmt.Sprintf("pass %s %d times", point, n), func() bool { return w.count(point, true) >= n })
-}
-
 // passed returns when the point has been passed n times.
 func (w *worker) passed(point string, n int) {
 	w.t.Helper()
