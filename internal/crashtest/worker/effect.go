@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
@@ -27,7 +28,7 @@ func (w *worker) pay(ctx context.Context, n int64, c crashtest.Call, a *onceguar
 		ctx = context.WithoutCancel(ctx)
 	}
 	if c.Effect == "stop-before-send" {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		stopSelf()
 	}
 	if c.Cancel == "sent" {
 		cancel()
@@ -44,6 +45,18 @@ func (w *worker) pay(ctx context.Context, n int64, c crashtest.Call, a *onceguar
 	w.history.Add(l)
 	w.misbehave(c)
 	return crashtest.Paid{Effect: got.ID, Body: strings.Repeat("x", c.Body)}, meaning(err)
+}
+
+// stopSelf returns after SIGCONT. Another thread may take the stop while this
+// one runs on, so it waits for the SIGCONT itself.
+func stopSelf() {
+	cont := make(chan os.Signal, 1)
+	signal.Notify(cont, syscall.SIGCONT)
+	defer signal.Stop(cont)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+		panic(err)
+	}
+	<-cont
 }
 
 // row is the transactional effect: one row in the store's own database.
