@@ -19,7 +19,10 @@ import (
 type Lookup func(ctx context.Context, q onceguard.Query) (onceguard.Verdict[Answer], error)
 
 // Lookups returns the rules that have a Reconcile function, for
-// Guard.Reconciler, which asks in the background.
+// Guard.Reconciler, which asks in the background. The answer of a lookup is
+// stored by the guard's own codec, which must be onceguard.JSON for it to be
+// replayed; with another one the outcome is stored, and retries get ErrNoResult or
+// ErrUndecodable.
 func (t *Transport) Lookups() []onceguard.Reconcilable {
 	var out []onceguard.Reconcilable
 	seen := map[string]bool{}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -154,6 +155,7 @@ func (s *shop) pay(tr *httpguard.Transport) (*http.Response, error) {
 	r.Header.Set("Payment-Key", "k")
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Authorization", "Bearer canary")
+	r.URL.User = url.UserPassword("canary", "canary")
 	return tr.RoundTrip(r)
 }
 

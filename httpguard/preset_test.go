@@ -152,6 +152,12 @@ func TestPresetKeys(t *testing.T) {
 				resp, err := postTo(t, tr, srv.URL, "k", body)
 				drain(t, resp, err)
 			}
+			if name == "Square" { // the SDK's own key is no part of what the request means
+				resp, err := postTo(t, tr, srv.URL, "k", `{"amount":12345678901234567890,"idempotency_key":"three"}`)
+				if _, h, _ := drain(t, resp, err); h.Get(httpguard.HeaderFromReceipt) != "true" {
+					t.Error("not from the receipt")
+				}
+			}
 			if len(keys) != 2 || keys[0] != keys[1] || !test.form.MatchString(keys[0]) {
 				t.Errorf("keys %q, want twice %s", keys, test.form)
 			}

@@ -82,7 +82,9 @@ type KeptRequest struct {
 }
 
 func keep(r *http.Request, body []byte) KeptRequest {
-	return KeptRequest{Method: r.Method, URL: r.URL.String(), ContentType: r.Header.Get("Content-Type"), Body: body}
+	u := *r.URL
+	u.User = nil // credentials are never stored
+	return KeptRequest{Method: r.Method, URL: u.String(), ContentType: r.Header.Get("Content-Type"), Body: body}
 }
 
 // outgoing is the request that is sent for one attempt. r is not changed.
@@ -94,7 +96,8 @@ func keep(r *http.Request, body []byte) KeptRequest {
 // to case on the wire, while net/http looks for the canonical one.
 func (r Rule) outgoing(ctx context.Context, req *http.Request, body []byte, downstream string) (*http.Request, error) {
 	out := req.Clone(ctx)
-	out.Cancel = nil //nolint:staticcheck // a caller's old way to cancel; the effect goes on
+	//lint:ignore SA1019 a caller's old way to cancel must not reach the effect either
+	out.Cancel = nil
 	out.Response = nil
 	if out.Header == nil {
 		out.Header = http.Header{}

@@ -42,6 +42,17 @@ func TestTransportResponseHeaders(t *testing.T) {
 	if again.Get("Set-Cookie") != "" || again.Get("X-Trace") != "" {
 		t.Errorf("replay has headers that are never stored: %v", again)
 	}
+	page, err := tr.Guard.Store().List(t.Context(), onceguard.Filter{Limit: 10})
+	if err != nil || len(page.Records) != 1 {
+		t.Fatal(page, err)
+	}
+	stored, err := tr.Guard.Store().Get(t.Context(), []onceguard.RequestID{page.Records[0].ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes := string(stored[0].Record.Result.Body); !strings.Contains(bytes, "req_1") || strings.Contains(bytes, "canary") {
+		t.Errorf("stored: %q", bytes)
+	}
 	if resp.Request == nil || resp.ContentLength != 4 {
 		t.Errorf("replay: request %v, length %d", resp.Request, resp.ContentLength)
 	}
@@ -119,6 +130,16 @@ func TestTransportRedirects(t *testing.T) {
 			}
 		})
 	}
+	t.Run("whatever the rule says of it", func(t *testing.T) {
+		srv := httptest.NewServer(http.RedirectHandler("/new", http.StatusSeeOther))
+		defer srv.Close()
+		tr := newTransport(t, func(tr *httpguard.Transport) {
+			tr.Rules[0].Classify = func(*http.Response) onceguard.StatusClass { return onceguard.StatusSucceeded }
+		})
+		if _, err := postTo(t, tr, srv.URL+"/old", "k", "{}"); !errors.Is(err, onceguard.ErrUncertain) {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("an unguarded hop before it", func(t *testing.T) {
 		var effects atomic.Int64
 		mux := http.NewServeMux()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -222,6 +223,7 @@ func TestTransportKeyOnTheWire(t *testing.T) {
 		r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL, strings.NewReader(body))
 		r.Header.Set("Payment-Key", "k")
 		r.Header.Set("Idempotency-Key", "of the SDK")
+		r.Header["idempotency-KEY"] = []string{"of another layer"}
 		resp, err := newTransport(t, nil).RoundTrip(r)
 		drain(t, resp, err)
 		srv.Close()
@@ -322,6 +324,29 @@ func TestTransportDeadIdleConnection(t *testing.T) {
 	}
 }
 
+// TestTransportFreshConnectionTakesNothing: net/http found that no byte left, so
+// nothing happened, although the request was on its way to the connection.
+func TestTransportFreshConnectionTakesNothing(t *testing.T) {
+	s := newWireServer(t, func(_ int64, c net.Conn) { answerOK(c) })
+	dead := &atomic.Bool{}
+	dead.Store(true)
+	base := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return &deadConn{c, dead}, err
+	}}
+	defer base.CloseIdleConnections()
+	tr := newTransport(t, func(tr *httpguard.Transport) { tr.Base = base })
+	if _, err := postTo(t, tr, "http://"+s.addr, "k", "{}"); !errors.Is(err, onceguard.ErrNotExecuted) {
+		t.Errorf("got %v", err)
+	}
+	dead.Store(false)
+	resp, err := postTo(t, tr, "http://"+s.addr, "k", "{}")
+	drain(t, resp, err)
+	if n := s.arrived.Load(); n != 1 {
+		t.Errorf("%d requests arrived", n)
+	}
+}
+
 // TestTransportReadyBeforeFirstByte: a process that was paused while it waited
 // for its connection sends nothing, and the request is free again.
 func TestTransportReadyBeforeFirstByte(t *testing.T) {
@@ -348,7 +373,20 @@ func TestTransportReadyBeforeFirstByte(t *testing.T) {
 				drain(t, resp, err)
 				for range 2 {
 					ready.fail(2) // the check before the send passes, the one before the byte not
-					_, err = postTo(t, tr, srv.URL, "k", body)
+					// net/http would write from another goroutine, and lose the race
+					// against a canceled context most times; so look at the connection.
+					open := 0
+					ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
+						if i.Conn.SetDeadline(time.Time{}) == nil {
+							open++
+						}
+					}})
+					r, _ := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL, strings.NewReader(body))
+					r.Header.Set("Payment-Key", "k")
+					_, err = tr.RoundTrip(r)
+					if open > 0 && !tls {
+						t.Error("the connection could still be written to")
+					}
 					if !errors.Is(err, onceguard.ErrNotExecuted) || !errors.Is(err, onceguard.ErrLeaseLost) {
 						t.Fatalf("got %v", err)
 					}
