@@ -3,11 +3,13 @@ package proxy
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/httpguard"
@@ -70,7 +72,8 @@ func TestDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := onceguard.New(t.Context(), memstore.New(memstore.Options{}), onceguard.Options{})
+	store := memstore.New(memstore.Options{})
+	g, err := onceguard.New(t.Context(), store, onceguard.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +102,9 @@ func TestDrain(t *testing.T) {
 	if w := post(t, p, "/a/x", "other"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), problemDraining) {
 		t.Errorf("a new write got %d %s", w.Code, w.Body)
 	}
+	if got := stateOf(t, store, "other"); got != onceguard.Absent {
+		t.Errorf("the new write was claimed: %s", got)
+	}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/a/x", nil)
 	r.Host = "localhost"
 	w := httptest.NewRecorder()
@@ -109,4 +115,94 @@ func TestDrain(t *testing.T) {
 	if err := p.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// stateOf is the state of key's record under the action a.
+func stateOf(t *testing.T, store onceguard.Store, key string) onceguard.State {
+	t.Helper()
+	id, err := onceguard.NewRequestID("default", "a", onceguard.RawKey(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, err := store.Get(context.WithoutCancel(t.Context()), []onceguard.RequestID{id})
+	if err != nil || answers[0].Err != nil {
+		t.Fatal(err, answers)
+	}
+	return answers[0].Record.State
+}
+
+// lines gives the lines of a log as they are written.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
+}
+
+// TestServeWaitsForTheAbandoned: the caller has gone, so no connection keeps the
+// server; the effect still does, and its outcome is stored before Serve returns.
+func TestServeWaitsForTheAbandoned(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-release
+	}))
+	defer srv.Close()
+	c, err := Parse([]byte("upstreams: [{name: a, prefix: /a, base_url: '" + srv.URL + "', unmatched_writes: refuse, routes: [{methods: [POST], path: /x, action: a, key: [{header: Idempotency-Key}]}]}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := memstore.New(memstore.Options{})
+	g, err := onceguard.New(t.Context(), store, onceguard.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := make(lines, 100)
+	p, err := New(g, c, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, terminate := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- p.Serve(ctx, ln, time.Minute) }()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("POST /a/x HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\nContent-Length: 0\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	<-arrived
+	_ = conn.Close()
+	for line := range log {
+		if strings.Contains(line, "did=guarded") && strings.Contains(line, "status=0") {
+			break
+		}
+	}
+	terminate()
+	for {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", ln.Addr().String())
+		if err != nil {
+			break
+		}
+		_ = conn.Close()
+	}
+	select {
+	case err := <-served:
+		t.Errorf("Serve returned %v while an effect was running", err)
+	default:
+		close(release)
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		if got := stateOf(t, store, "k"); got != onceguard.Succeeded {
+			t.Errorf("the record is %s", got)
+		}
+		return
+	}
+	close(release)
 }

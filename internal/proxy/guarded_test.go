@@ -48,6 +48,9 @@ func TestFirstAndReplay(t *testing.T) {
 	if r.Header.Get("Authorization") != "Bearer auth-canary" || r.Header.Get("Cookie") == "" || got != body || r.URL.RequestURI() != "/api/v1/refunds?token=query-canary" {
 		t.Errorf("the upstream got %s %v %q", r.URL.RequestURI(), r.Header, got)
 	}
+	if !r.Close {
+		t.Error("the connection to the upstream was kept: the next write could go out on a dead one, and again by itself")
+	}
 	if r.Header.Get("Proxy-Authorization") != "" {
 		t.Error("Proxy-Authorization went through the proxy")
 	}

@@ -18,7 +18,9 @@ const passRoutes = refunds + `
 func TestReadsStream(t *testing.T) {
 	next := make(chan string)
 	w := newWorld(t, nil, "", refunds, func(rw http.ResponseWriter, _ *http.Request) {
-		rw.Header().Set("Content-Type", "text/event-stream")
+		// Of a known length and a common type: nothing says that it is a stream.
+		rw.Header().Set("Content-Type", "text/plain")
+		rw.Header().Set("Content-Length", "24")
 		for s := range next {
 			_, _ = io.WriteString(rw, s)
 			_ = http.NewResponseController(rw).Flush()

@@ -65,7 +65,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // admit refuses what is no request to this proxy itself.
 func (p *Proxy) admit(r *http.Request) string {
 	switch {
-	case r.Method == http.MethodConnect, r.Method == http.MethodTrace, r.URL.IsAbs(), r.URL.Host != "", !strings.HasPrefix(r.RequestURI, "/"):
+	case r.Method == http.MethodConnect, r.Method == http.MethodTrace, !strings.HasPrefix(r.RequestURI, "/"):
 		return problemForm
 	case !p.knownHost(hostName(r.Host)):
 		return problemHost
