@@ -111,7 +111,7 @@ func (r Rule) outgoing(ctx context.Context, req *http.Request, body []byte, down
 	if len(body) > 0 {
 		out.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	if again := r.Policy.Kind; again == onceguard.SafeRetryKind || again == onceguard.RerunKind {
+	if r.repeats() {
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		return out, nil
 	}
@@ -124,6 +124,11 @@ func (r Rule) outgoing(ctx context.Context, req *http.Request, body []byte, down
 		}
 	}
 	return out, nil
+}
+
+// repeats reports whether an attempt may send the request more than once.
+func (r Rule) repeats() bool {
+	return r.Policy.Kind == onceguard.SafeRetryKind || r.Policy.Kind == onceguard.RerunKind
 }
 
 // setJSON returns a JSON object with the text at path, names joined by "/".

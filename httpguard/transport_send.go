@@ -123,7 +123,7 @@ func (s *sending) effect(ctx context.Context, a *onceguard.Attempt) (response, e
 		// outlives it.
 		sctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 		stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-		sctx, w := watch(sctx, ready, cancel)
+		sctx, w := watch(sctx, ready, s.rule.repeats(), cancel)
 		out, err := s.rule.outgoing(sctx, s.r, s.body, downstream)
 		if err != nil {
 			cancel(nil)

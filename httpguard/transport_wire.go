@@ -3,6 +3,7 @@ package httpguard
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http/httptrace"
 	"sync"
@@ -15,6 +16,7 @@ import (
 type wire struct {
 	trace  *onceguard.WriteTrace
 	ready  func() error
+	repeat bool // the policy lets net/http send again
 	cancel context.CancelCauseFunc
 
 	mu      sync.Mutex
@@ -25,9 +27,12 @@ type wire struct {
 	clean   bool  // nothing was written before that
 }
 
+// errResend ends a request that net/http was about to send a second time.
+var errResend = errors.New("httpguard: the connection broke after a part of the request was written, and the policy does not let it be sent again")
+
 // watch returns the context to send with.
-func watch(ctx context.Context, ready func() error, cancel context.CancelCauseFunc) (context.Context, *wire) {
-	w := &wire{ready: ready, cancel: cancel}
+func watch(ctx context.Context, ready func() error, repeat bool, cancel context.CancelCauseFunc) (context.Context, *wire) {
+	w := &wire{ready: ready, repeat: repeat, cancel: cancel}
 	ctx, w.trace = onceguard.TraceWrites(ctx)
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: w.getConn, GotConn: w.gotConn}), w
 }
@@ -47,7 +52,15 @@ func (w *wire) gotConn(i httptrace.GotConnInfo) {
 	defer w.mu.Unlock()
 	w.conns++
 	w.reused = i.Reused
+	c, _ := i.Conn.(*tls.Conn)
+	framed := c != nil && c.ConnectionState().NegotiatedProtocol == "h2"
 	err := w.ready()
+	if err == nil && framed && !w.repeat && w.trace.Wrote() {
+		// Over HTTP/2 net/http repeats a request without a body whenever the peer
+		// resets its stream with PROTOCOL_ERROR, which does not say that it was not
+		// processed. Over HTTP/1 it does so only where no byte left: see outgoing.
+		err = errResend
+	}
 	if err == nil {
 		return
 	}
@@ -55,7 +68,7 @@ func (w *wire) gotConn(i httptrace.GotConnInfo) {
 		w.stopped, w.clean = err, !w.trace.Wrote()
 	}
 	w.cancel(err)
-	if c, ok := i.Conn.(*tls.Conn); !ok || c.ConnectionState().NegotiatedProtocol != "h2" {
+	if !framed {
 		_ = i.Conn.Close()
 	}
 }
