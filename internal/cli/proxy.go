@@ -12,6 +12,7 @@ import (
 
 	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/proxy"
+	"github.com/onceguard/onceguard/memstore"
 )
 
 var _ = addCommands(&proxyCmds{})
@@ -128,9 +129,17 @@ func (c *proxyCmd) nearby(flag, addr string) error {
 	return usageError("%s %s: other hosts could reach it, and the proxy asks nobody for credentials; use 127.0.0.1, or add --listen-anywhere where something in front does", flag, plain(addr))
 }
 
-// summary prints what a configuration would do.
+// summary prints what a configuration would do. What only a guard refuses is
+// found with one that remembers nothing.
 func (c *proxyCmd) summary(a *app, cfg *proxy.Config) error {
-	var failed error
+	g, err := onceguard.New(a.ctx, memstore.New(memstore.Options{}), onceguard.Options{})
+	if err != nil {
+		return err
+	}
+	failed := g.Close(a.ctx)
+	if _, err := proxy.New(g, cfg, a.logger()); err != nil {
+		return usageError("--config: %s: %w", plain(c.Config), trimmed(err))
+	}
 	for _, line := range cfg.Summary() {
 		failed = errors.Join(failed, a.print("%s\n", line))
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -42,7 +43,10 @@ func Parse(data []byte) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("not YAML: %s", yaml.FormatError(err, false, false))
 	}
-	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
+	if len(file.Docs) == 0 || len(file.Docs) == 1 && file.Docs[0].Body == nil {
+		return nil, errors.New("it is empty; a configuration has `upstreams:` in it")
+	}
+	if len(file.Docs) > 1 {
 		return nil, fmt.Errorf("%d YAML documents; a configuration is one, with `upstreams:` in it", len(file.Docs))
 	}
 	if err := checkKeys(file.Docs[0].Body, reflect.TypeFor[Config](), ""); err != nil {

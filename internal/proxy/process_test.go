@@ -218,6 +218,15 @@ func TestCommand(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("upstreams:\n  - nam: x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	text, err := os.ReadFile(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, line := range map[string]string{"lease.yaml": "lease: 1s", "cookie.yaml": "store_headers: [Set-Cookie]"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(string(text)+"        "+line+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tt := range []struct {
 		name   string
 		args   []string
@@ -226,6 +235,8 @@ func TestCommand(t *testing.T) {
 	}{
 		{"check", []string{"--config", good, "--check"}, 0, "POST /effects: guarded as refund.create, at-most-once"},
 		{"bad configuration", []string{"--config", bad, "--check"}, 64, "line 2: unknown key"},
+		{"what a guard refuses", []string{"--config", filepath.Join(dir, "lease.yaml"), "--check"}, 64, "it must be at least 10s"},
+		{"what is never stored", []string{"--config", filepath.Join(dir, "cookie.yaml"), "--check"}, 64, "are never stored"},
 		{"every address", []string{"--config", good, "--listen", "0.0.0.0:0"}, 64, "--listen-anywhere"},
 		{"no host", []string{"--config", good, "--listen", ":7070"}, 64, "--listen-anywhere"},
 		{"admin for all", []string{"--config", good, "--admin", "[::]:0"}, 64, "--listen-anywhere"},
