@@ -51,7 +51,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		did = "guarded"
-		up.guarded[i].ServeHTTP(seen, r.WithContext(withVariables(r.Context(), values)))
+		up.guarded[i].ServeHTTP(seen, hurried(seen, r.WithContext(withVariables(r.Context(), values)), bodyTime))
 		return
 	}
 	if refusal := passable(up, route, r, path); refusal != "" {
