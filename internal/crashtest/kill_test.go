@@ -130,7 +130,7 @@ func TestCallerGivesUp(t *testing.T) {
 				s.ends(policy, onceguard.Succeeded, 1)
 
 				s = s.again(t)
-				told := s.call(crashtest.Call{Policy: policy, Cancel: "sent"})
+				told := s.call(crashtest.Call{Policy: policy, Cancel: "sent", Heed: true})
 				if policy == crashtest.Transactional {
 					// Not committing was still possible. Whether the insert or the
 					// commit meets the end first is the driver's affair.
