@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
@@ -61,7 +60,7 @@ type Rule struct {
 type Client struct {
 	guard *onceguard.Guard
 	opts  ClientOptions
-	early sync.WaitGroup
+	early underway
 	ready func() error // in tests, instead of Attempt.Ready
 }
 
@@ -100,17 +99,10 @@ func (r *Rule) fill(g *onceguard.Guard, name string) error {
 // Drain waits for calls whose callers have gone, or until ctx ends. Call it before
 // the guard and the connection are closed.
 func (c *Client) Drain(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		c.early.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("grpcguard: guarded calls are still under way; what they do may have happened: %w", context.Cause(ctx))
+	if err := c.early.wait(ctx); err != nil {
+		return fmt.Errorf("grpcguard: guarded calls are still under way; what they do may have happened: %w", err)
 	}
+	return nil
 }
 
 // Unary returns the interceptor. Errors are gRPC statuses and *onceguard.Error at

@@ -68,12 +68,14 @@ func (o *outgoing) start(ctx context.Context, key onceguard.Key, req, reply any,
 		}
 		guard = guard.Scoped(scope)
 	}
-	o.early.Go(func() {
+	o.early.enter()
+	go func() {
+		defer o.early.leave()
 		defer o.finish()
 		o.receipt, o.err = onceguard.Do(ctx, guard, onceguard.Request{
 			Action: o.rule.Action, Key: key, RawInput: mean, Policy: o.rule.Policy, Limits: o.rule.Limits, Codec: answers,
 		}, o.send)
-	})
+	}()
 	select {
 	case <-o.ended:
 	case <-ctx.Done():
