@@ -27,20 +27,27 @@ func ClassifyHandler(st *status.Status) onceguard.StatusClass {
 }
 
 // ClassifyPeer is the reading of a status that came from the peer, where
-// Rule.Classify is nil. It is ClassifyHandler, except that AlreadyExists is unknown:
-// a server that remembers keys may mean our own earlier request by it. Rule.BeforeWork
-// lists the codes that the server documents as given before any work.
+// Rule.Classify is nil. It is ClassifyHandler, except for what may be about an
+// earlier request of our own with the same key: AlreadyExists, and the guard's
+// answers KEY_REUSED, KEY_EXPIRED and ALREADY_COMPLETED, are unknown.
 //
-// A guard of this package on the other side is understood: its own answers say
-// whether the handler ran.
+// That a guard on the other side ran nothing (STORE_UNAVAILABLE) is not believed: the
+// peer may have passed on what another server told it after a part of its work.
 func ClassifyPeer(st *status.Status) onceguard.StatusClass {
-	if info, ok := Info(st); ok {
-		return reasons[info.Reason].peer
-	}
-	if st.Code() == codes.AlreadyExists {
+	info, _ := Info(st)
+	switch {
+	case st.Code() == codes.AlreadyExists,
+		info.GetReason() == ReasonKeyReused, info.GetReason() == ReasonKeyExpired, info.GetReason() == ReasonAlreadyCompleted:
 		return onceguard.StatusUnknown
 	}
 	return ClassifyHandler(st)
+}
+
+// beforeKey reports a status that a server may give before it looks at the key. It
+// says nothing about an earlier attempt, also where the server remembers refusals.
+func beforeKey(st *status.Status) bool {
+	_, own := Info(st)
+	return own || st.Code() == codes.Unauthenticated || st.Code() == codes.PermissionDenied || st.Code() == codes.Unimplemented
 }
 
 // declared marks err with what a class says; nil for unknown, which needs no mark.

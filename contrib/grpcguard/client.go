@@ -158,10 +158,12 @@ func (r Rule) key(ctx context.Context, req any) (onceguard.Key, error) {
 // refuse is the error of a call that cannot be guarded.
 func refuse(action string, err error) error {
 	ge := &onceguard.Error{Code: onceguard.ErrInvalid, Action: action, Err: err}
-	return &callError{ge, tell(ReasonMisconfigured, ge.Error(), 0, nil)}
+	return &callError{ge, tell(ReasonMisconfigured, "", 0, nil)}
 }
 
-// callError is an error of the guard with the status that grpc's callers ask for.
+// callError is an error of the guard with the status that grpc's callers ask for. A
+// handler that passes it on shows the status to its own caller, so the status has
+// neither key nor store in it; Error has.
 type callError struct {
 	guard  *onceguard.Error
 	status *status.Status

@@ -125,7 +125,7 @@ func (o *outgoing) gone(ctx context.Context, guard *onceguard.Guard, key oncegua
 		Code: onceguard.ErrInProgress, RequestID: id, Scope: guard.Scope(), Action: o.rule.Action, Key: key.String(),
 		RetryAfter: time.Second, MayHaveRun: true, Err: context.Cause(ctx),
 	}
-	p := tell(ReasonInProgress, ge.Error(), time.Second, facts(ge)).Proto()
+	p := tell(ReasonInProgress, "", time.Second, facts(ge)).Proto()
 	p.Code = int32(status.FromContextError(ctx.Err()).Code())
 	return &callError{ge, status.FromProto(p)}
 }
@@ -172,7 +172,11 @@ func (o *outgoing) send(ctx context.Context, a *onceguard.Attempt) (answer, erro
 	if !isStatus || !o.replies.spoken() {
 		return answer{}, err
 	}
-	if marked := declared(o.rule.Classify(st), err); marked != nil {
+	class := o.rule.Classify(st)
+	if class == onceguard.StatusRefused && a.Number() > 1 && o.rule.Policy.Kind != onceguard.AtMostOnceKind && beforeKey(st) {
+		return answer{}, err // the attempt before may have happened
+	}
+	if marked := declared(class, err); marked != nil {
 		return answer{status: st.Proto()}, marked
 	}
 	return answer{}, err
@@ -232,7 +236,7 @@ func (o *outgoing) told(ge *onceguard.Error) error {
 	if name == ReasonOutcomeUnknown && o.ran && o.failed != nil {
 		f["handler_code"] = statusOf(o.failed).Code().String()
 	}
-	return &callError{ge, tell(name, ge.Error(), ge.RetryAfter, f)}
+	return &callError{ge, tell(name, "", ge.RetryAfter, f)}
 }
 
 // replayed tells, in the caller's header, that nothing was sent.

@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
+	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -56,13 +58,17 @@ func TestClientReplay(t *testing.T) {
 	var header, trailer metadata.MD
 	for i := range 3 {
 		header, trailer = nil, nil
+		var from grpcpeer.Peer
 		// A key that the call has already is replaced: most of them are random.
 		ctx := metadata.AppendToOutgoingContext(t.Context(), grpcguard.MetadataKey, "random")
-		if got, err := send(ctx, cc, text("a"), grpc.Header(&header), grpc.Trailer(&trailer), grpc.UseCompressor(gzip.Name)); err != nil || got != "did a" {
+		if got, err := send(ctx, cc, text("a"), grpc.Header(&header), grpc.Trailer(&trailer), grpc.Peer(&from), grpc.UseCompressor(gzip.Name)); err != nil || got != "did a" {
 			t.Fatalf("call %d got %q, %v", i, got, err)
 		}
 		if replayed := len(header.Get(grpcguard.MetadataReplayed)) == 1; replayed != (i > 0) {
 			t.Errorf("call %d: replayed is %t", i, replayed)
+		}
+		if sent := from.Addr != nil && len(header.Get("content-type")) == 1; sent != (i == 0) {
+			t.Errorf("call %d: the peer is %v, its header %v", i, from, header)
 		}
 	}
 	p.want(t, 1)
@@ -220,21 +226,75 @@ func TestClientPeerStatus(t *testing.T) {
 	}
 }
 
-// TestClientOfGuardedServer: the guard on the other side says whether it ran anything.
+// TestClientOfGuardedServer: a guard on the other side acts once per key, so that
+// safe-retry may send again.
 func TestClientOfGuardedServer(t *testing.T) {
 	behind := guardtest.New(t)
 	w := &world{}
 	_, addr := serve(t, w.handle, guarded(t, behind).Unary())
-	cc := dial(t, addr, intercept(client(t, guardtest.New(t), grpcguard.Rule{})))
+	cc := dial(t, addr, intercept(client(t, guardtest.New(t), grpcguard.Rule{Policy: onceguard.SafeRetry(time.Hour, onceguard.RefusalsRemembered)})))
 	guardtest.StoreOf(t, behind).Down()
-	if _, err := send(t.Context(), cc, text("a")); !errors.Is(err, onceguard.ErrNotExecuted) || status.Code(err) != codes.Unavailable {
+	if _, err := send(t.Context(), cc, text("a")); !errors.Is(err, onceguard.ErrUncertain) {
 		t.Errorf("its store is down: %v", err)
 	}
 	guardtest.StoreOf(t, behind).Up()
-	if got, err := send(t.Context(), cc, text("a")); err != nil || got != "did a" {
-		t.Errorf("got %q, %v", got, err)
+	for range 2 {
+		if got, err := send(t.Context(), cc, text("a")); err != nil || got != "did a" {
+			t.Errorf("got %q, %v", got, err)
+		}
 	}
 	w.want(t, 1)
+}
+
+// TestClientEarlierAttempt: answers that a server gives before it looks at the key
+// are no word about the attempt before, which did happen.
+func TestClientEarlierAttempt(t *testing.T) {
+	for name, answer := range map[string]error{
+		"no credentials": status.Error(codes.Unauthenticated, "expired"),
+		"no permission":  status.Error(codes.PermissionDenied, "no"),
+		"old server":     status.Error(codes.Unimplemented, "no such method"),
+		"no scope":       ownAnswer(t, grpcguard.ReasonScopeDenied, codes.PermissionDenied),
+		"no key":         ownAnswer(t, grpcguard.ReasonKeyMissing, codes.InvalidArgument),
+		"key reused":     ownAnswer(t, grpcguard.ReasonKeyReused, codes.FailedPrecondition),
+		"key expired":    ownAnswer(t, grpcguard.ReasonKeyExpired, codes.FailedPrecondition),
+		"not kept":       ownAnswer(t, grpcguard.ReasonAlreadyCompleted, codes.AlreadyExists),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeer(t)
+			cc := dial(t, p.addr, intercept(client(t, guardtest.New(t), grpcguard.Rule{Policy: onceguard.SafeRetry(time.Hour, onceguard.RefusalsRemembered)})))
+			for _, err := range []error{status.Error(codes.Unavailable, "lost"), answer} {
+				p.answers(err)
+				if _, err := send(t.Context(), cc, text("a")); !errors.Is(err, onceguard.ErrUncertain) {
+					t.Errorf("got %v", err)
+				}
+			}
+			p.become(nil)
+			if got, err := send(t.Context(), cc, text("a")); err != nil || got != "did a" {
+				t.Errorf("then: %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// ownAnswer is a status of a guard on the other side.
+func ownAnswer(t *testing.T, reason string, code codes.Code) error {
+	t.Helper()
+	st, err := status.New(code, "no").WithDetails(&errdetails.ErrorInfo{Domain: grpcguard.Domain, Reason: reason})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.Err()
+}
+
+// TestClientPassesOn: a handler may return the client's error as it is; its status
+// has no key in it.
+func TestClientPassesOn(t *testing.T) {
+	p := newPeer(t)
+	p.answers(status.Error(codes.Unavailable, "lost"))
+	_, err := send(t.Context(), dial(t, p.addr, intercept(client(t, guardtest.New(t), grpcguard.Rule{}))), text("a"))
+	if !strings.Contains(err.Error(), "order=7") || strings.Contains(status.Convert(err).String(), "order=7") {
+		t.Errorf("the error says %q, its status %q", err, status.Convert(err))
+	}
 }
 
 // TestClientCallerGone: the caller's deadline does not end the call, its memory is

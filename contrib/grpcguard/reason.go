@@ -45,21 +45,20 @@ type reason struct {
 	code    codes.Code
 	retry   string
 	after   time.Duration
-	peer    onceguard.StatusClass // what it means for a Client that hears it
 	message string
 }
 
 var reasons = map[string]reason{
 	ReasonKeyMissing: {
-		code: codes.InvalidArgument, retry: RetryNewKey, peer: onceguard.StatusNotExecuted,
+		code: codes.InvalidArgument, retry: RetryNewKey,
 		message: "this method needs the metadata key idempotency-key, the same on every retry of one intention; nothing was run",
 	},
 	ReasonKeyMalformed: {
-		code: codes.InvalidArgument, retry: RetryNewKey, peer: onceguard.StatusNotExecuted,
+		code: codes.InvalidArgument, retry: RetryNewKey,
 		message: "the idempotency key could not be read; nothing was run",
 	},
 	ReasonScopeDenied: {
-		code: codes.PermissionDenied, retry: RetryNo, peer: onceguard.StatusNotExecuted,
+		code: codes.PermissionDenied, retry: RetryNo,
 		message: "the call cannot be told to belong to a tenant; nothing was run",
 	},
 	ReasonInProgress: {
@@ -83,15 +82,15 @@ var reasons = map[string]reason{
 		message: "this key was used for a call with another content; nothing was run by this call",
 	},
 	ReasonMisconfigured: {
-		code: codes.Internal, retry: RetryNo, peer: onceguard.StatusNotExecuted,
+		code: codes.Internal, retry: RetryNo,
 		message: "the guard of this method is misconfigured; nothing was run by this call",
 	},
 	ReasonStoreUnavailable: {
-		code: codes.Unavailable, retry: RetrySameKey, after: 5 * time.Second, peer: onceguard.StatusNotExecuted,
+		code: codes.Unavailable, retry: RetrySameKey, after: 5 * time.Second,
 		message: "the memory of requests does not answer; nothing was run by this call, an earlier one with the same key may have; retry with the same key, never a new one",
 	},
 	ReasonStoreFrozen: {
-		code: codes.Unavailable, retry: RetrySameKey, after: 30 * time.Second, peer: onceguard.StatusNotExecuted,
+		code: codes.Unavailable, retry: RetrySameKey, after: 30 * time.Second,
 		message: "the memory of requests may have lost something; nothing was run by this call, an earlier one with the same key may have; operations are stopped until an operator has looked",
 	},
 }
