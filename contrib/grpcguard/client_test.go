@@ -175,7 +175,7 @@ func TestClientNothingSent(t *testing.T) {
 		late := client(t, g, grpcguard.Rule{})
 		late.SetReady(func() error { return onceguard.NotExecuted(onceguard.ErrLeaseLost) })
 		_, err := send(t.Context(), dial(t, p.addr, intercept(late)), text("a"))
-		if !errors.Is(err, onceguard.ErrNotExecuted) || !errors.Is(err, onceguard.ErrLeaseLost) {
+		if !errors.Is(err, onceguard.ErrNotExecuted) || !errors.Is(err, onceguard.ErrLeaseLost) || status.Code(err) != codes.Unavailable {
 			t.Errorf("got %v", err)
 		}
 		p.want(t, 0)
@@ -273,6 +273,18 @@ func TestClientEarlierAttempt(t *testing.T) {
 				t.Errorf("then: %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// TestClientKeyKnown: at the first attempt, too, an answer that speaks of an earlier
+// request with the same key is no refusal.
+func TestClientKeyKnown(t *testing.T) {
+	for _, reason := range []string{grpcguard.ReasonKeyReused, grpcguard.ReasonKeyExpired} {
+		p := newPeer(t)
+		p.answers(ownAnswer(t, reason, codes.FailedPrecondition))
+		if _, err := send(t.Context(), dial(t, p.addr, intercept(client(t, guardtest.New(t), grpcguard.Rule{}))), text("a")); !errors.Is(err, onceguard.ErrUncertain) {
+			t.Errorf("%s: %v", reason, err)
+		}
 	}
 }
 
