@@ -5,8 +5,10 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -25,8 +27,17 @@ func TestMain(m *testing.M) {
 // tests runs the tests and stops the Postgres server that they shared.
 type tests struct{ *testing.M }
 
-// Run implements testscript.TestingM.
-func (t tests) Run() int { return pgtest.Main(t.M) }
+// Run implements testscript.TestingM. Signals that whoever started the tests had
+// ignored (nohup, a background job) would stay ignored in every process of the
+// scripts; one that is caught here starts there as usual.
+func (t tests) Run() int {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+	return pgtest.Main(t.M)
+}
 
 // TestScript runs the scripts that need neither failpoints nor Postgres.
 func TestScript(t *testing.T) {
