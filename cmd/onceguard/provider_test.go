@@ -108,8 +108,8 @@ func trapSignals(path string) {
 }
 
 func wait(name string) {
-	must(os.WriteFile(name+".pid", fmt.Append(nil, os.Getpid()), 0o600))
-	must(os.WriteFile(name+".ppid", fmt.Append(nil, os.Getppid()), 0o600))
+	must(os.WriteFile(name+".pid", fmt.Appendln(nil, os.Getpid()), 0o600))
+	must(os.WriteFile(name+".ppid", fmt.Appendln(nil, os.Getppid()), 0o600))
 	must(os.WriteFile(name+".started", nil, 0o600))
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if _, err := os.Stat(name + ".go"); err == nil {

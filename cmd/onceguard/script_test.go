@@ -61,8 +61,15 @@ func cmdAppears(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// pidIn reads the pid that a file holds. A shell makes the file before it writes
+// into it, so the line's end is awaited.
 func pidIn(ts *testscript.TestScript, file string) int {
-	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(file)))
+	var text string
+	await(ts, "a whole pid in "+file, func() bool {
+		text = ts.ReadFile(file)
+		return strings.HasSuffix(text, "\n")
+	})
+	pid, err := strconv.Atoi(strings.TrimSpace(text))
 	ts.Check(err)
 	if pid <= 1 {
 		ts.Fatalf("%s holds the pid %d", file, pid)
