@@ -62,6 +62,7 @@ func TestSkipAndTimes(t *testing.T) {
 func TestBlackHoleKeepsTheSession(t *testing.T) {
 	r := newRig(t)
 	conn := r.connect(t)
+	session := int64(conn.PgConn().PID())
 	hole := r.Add(cutproxy.Rule{When: cutproxy.Sends("INSERT"), Do: cutproxy.BlackHole()})
 	ctx, cancel := context.WithCancel(withTimeout(t))
 	answer := make(chan error, 1)
@@ -74,9 +75,10 @@ func TestBlackHoleKeepsTheSession(t *testing.T) {
 	if err := <-answer; !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the caller's own cancellation", err)
 	}
-	// The client has closed; the server must not have noticed.
-	if n := pgtest.Value[int](t, r.url, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"); n != 1 {
-		t.Errorf("%d sessions, want the abandoned one", n)
+	// The client has closed; the server must not have noticed. Other sessions may
+	// be there too: autovacuum, or one of the harness that is still ending.
+	if !pgtest.Value[bool](t, r.url, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", session) {
+		t.Error("the abandoned session is gone")
 	}
 	if got := r.rows(t); got != 0 {
 		t.Errorf("%d rows, want none", got)
