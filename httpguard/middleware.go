@@ -21,7 +21,7 @@ type Middleware struct {
 	opts    Options
 	allowed map[string]bool
 	waiting waiters
-	early   sync.WaitGroup // handlers that may outlive their ServeHTTP
+	early   underway // handlers that may outlive their ServeHTTP
 }
 
 // New returns the guard of one kind of request. It refuses options that could
@@ -69,17 +69,10 @@ func (m *Middleware) Wrap(next http.Handler) http.Handler {
 // Drain waits for handlers that went on after their ServeHTTP (EarlyReturn), or
 // until ctx ends. Call it after http.Server.Shutdown, before the guard is closed.
 func (m *Middleware) Drain(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		m.early.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("httpguard: handlers of %s still run; what they do may have happened: %w", m.opts.Action, context.Cause(ctx))
+	if err := m.early.wait(ctx); err != nil {
+		return fmt.Errorf("httpguard: handlers of %s still run; what they do may have happened: %w", m.opts.Action, err)
 	}
+	return nil
 }
 
 func (m *Middleware) guards(method string) bool {

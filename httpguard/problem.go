@@ -2,6 +2,7 @@ package httpguard
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -55,6 +56,7 @@ type Problem struct {
 	Body          string     `json:"body,omitempty"`           // why a completed request's response is not kept
 
 	retryAfter time.Duration
+	body       func(Problem) any // Options.ProblemBody
 }
 
 // catalogue holds the fixed part of each problem.
@@ -130,13 +132,19 @@ func (p *Problem) at(t time.Time) {
 // problem starts a problem from the catalogue.
 func (m *Middleware) problem(name string) Problem {
 	p := catalogue[name]
-	p.Type = m.opts.ProblemBase + name
+	p.Type, p.body = m.opts.ProblemBase+name, m.opts.ProblemBody
 	return p
 }
 
 // write answers with p. No cache may keep it: the next try may see another.
 func (p Problem) write(w http.ResponseWriter) {
-	body, err := json.MarshalIndent(p, "", "  ")
+	body, err := []byte(nil), errors.ErrUnsupported
+	if p.body != nil {
+		body, err = json.MarshalIndent(p.body(p), "", "  ")
+	}
+	if err != nil {
+		body, err = json.MarshalIndent(p, "", "  ")
+	}
 	if err != nil {
 		panic("httpguard: a problem cannot be encoded: " + err.Error()) // strings, numbers and times always can
 	}

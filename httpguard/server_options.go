@@ -91,6 +91,11 @@ type Options struct {
 	// ProblemBase is put before a problem's name to make its type URI. Default
 	// DefaultProblemBase.
 	ProblemBase string
+	// ProblemBody returns what is encoded as JSON in place of p, for clients whose
+	// library takes for success what has no member of its own choice, whatever the
+	// status is: a struct that embeds Problem and adds one. Nil, or what cannot be
+	// encoded: p itself.
+	ProblemBody func(p Problem) any
 	// Logger is told what no client can be told. Default slog.Default.
 	Logger *slog.Logger
 }

@@ -80,7 +80,7 @@ type Transport struct {
 	invalid error
 	rules   ruleTable
 	allowed map[string]bool
-	early   sync.WaitGroup
+	early   underway
 	framed  sync.Map     // hosts that spoke HTTP/2 last
 	ready   func() error // in tests, instead of Attempt.Ready
 }
@@ -141,17 +141,10 @@ func (t *Transport) probe(r Rule) error {
 // Drain waits for exchanges whose callers have gone, or until ctx ends. Call it
 // before the guard is closed.
 func (t *Transport) Drain(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		t.early.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("httpguard: guarded requests are still under way; what they do may have happened: %w", context.Cause(ctx))
+	if err := t.early.wait(ctx); err != nil {
+		return fmt.Errorf("httpguard: guarded requests are still under way; what they do may have happened: %w", err)
 	}
+	return nil
 }
 
 // RoundTrip sends r, or answers it from its receipt.

@@ -3,79 +3,16 @@ package webhookguard_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/onceguard/onceguard/internal/npmtest"
 	"github.com/onceguard/onceguard/webhookguard"
 )
-
-// oracle installs the senders' own libraries, once per version list, under
-// .tools, and returns the directory. Without node, npm or a registry the test is
-// skipped, loudly; with CI=true it fails.
-func oracle(t *testing.T) string {
-	t.Helper()
-	missing := t.Skipf
-	if os.Getenv("CI") == "true" {
-		missing = t.Fatalf
-	}
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing("SKIPPED: the senders' libraries were NOT asked: no %s here", program)
-		}
-	}
-	list, err := os.ReadFile("testdata/package.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := os.ReadFile("testdata/sign.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(append(list, script...))
-	tools, err := filepath.Abs("../.tools/npm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(tools, "webhooks-"+hex.EncodeToString(sum[:6]))
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	if err := os.MkdirAll(tools, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	// Built aside and renamed, so that a broken install is never found.
-	tmp, err := os.MkdirTemp(tools, "install-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = os.RemoveAll(tmp) }()
-	for name, text := range map[string][]byte{"package.json": list, "sign.js": script} {
-		if err := os.WriteFile(filepath.Join(tmp, name), text, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock")
-	cmd.Dir = tmp
-	if out, err := cmd.CombinedOutput(); err != nil {
-		missing("SKIPPED: the senders' libraries were NOT asked: npm install: %v\n%s", err, out)
-	}
-	if err := os.Rename(tmp, dir); err != nil {
-		if _, there := os.Stat(dir); there != nil { // another run was first
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
 
 // TestSendersLibraries: what the senders' own libraries sign is accepted, and
 // nothing that differs from it in one bit.
@@ -83,7 +20,7 @@ func TestSendersLibraries(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "sign.js")
-	cmd.Dir = oracle(t)
+	cmd.Dir = npmtest.Install(t, "..", "webhooks", "testdata", "package.json", "sign.js")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -6,5 +6,5 @@
 // Arrows, in one picture (a package imports what is to its right or below):
 //
 //	cmd/onceguard → internal/cli → stores, adapters → root → standard library
-//	storetest, guardtest, pgtest, cutproxy: tests only, never in the program
+//	storetest, guardtest, pgtest, npmtest, cutproxy: tests only, never in the program
 package archtest

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/onceguard/onceguard/httpguard"
 )
@@ -65,11 +66,31 @@ var problems = map[string]httpguard.Problem{
 	},
 }
 
+// legible is a problem that client libraries see as one. Some look for a member
+// error and not at the status: the npm package stripe resolves a 409 without it
+// as the refund that was asked for.
+type legible struct {
+	httpguard.Problem
+	Error problemError `json:"error"`
+}
+
+// problemError has the form of Stripe's errors, which others have taken over.
+type problemError struct {
+	Type    string `json:"type"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func withError(p httpguard.Problem) any {
+	code := strings.TrimPrefix(p.Type, httpguard.DefaultProblemBase)
+	return legible{p, problemError{Type: "api_error", Code: code, Message: p.Title + ". " + p.Detail}}
+}
+
 // answer writes a problem of the proxy.
 func answer(w http.ResponseWriter, name string) {
 	p := problems[name]
 	p.Type = httpguard.DefaultProblemBase + name
-	body, err := json.MarshalIndent(p, "", "  ")
+	body, err := json.MarshalIndent(withError(p), "", "  ")
 	if err != nil {
 		panic("proxy: a problem cannot be encoded: " + err.Error()) // strings and numbers always can
 	}

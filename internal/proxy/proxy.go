@@ -71,7 +71,7 @@ func (p *Proxy) route(u *served, r *Route) (http.Handler, *httpguard.Middleware,
 		Headers: r.FingerprintHeaders, MaxBody: int64(r.MaxBody), Policy: r.policy, Limits: r.limits(),
 		// The caller's end is not the effect's: a retry collects the answer.
 		EarlyReturn: true,
-		MaxResponse: int(r.MaxResponse), StoreHeaders: r.StoreHeaders, Logger: p.log,
+		MaxResponse: int(r.MaxResponse), StoreHeaders: r.StoreHeaders, ProblemBody: withError, Logger: p.log,
 	}
 	if !plainKey(r.Key) {
 		o.Key = keyReader(r.Key).read
