@@ -25,7 +25,6 @@ import (
 // in this process. Without dedup each request is a refund of its own.
 type stripeAPI struct {
 	t      *testing.T
-	url    string
 	dir    string
 	config string
 	sdk    string // where the npm package is installed
