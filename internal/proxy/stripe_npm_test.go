@@ -52,7 +52,7 @@ func newStripeAPI(t *testing.T, policy string, change func(*stripeAPI)) *stripeA
 	srv := httptest.NewServer(s)
 	t.Cleanup(srv.Close)
 	text := fmt.Sprintf("upstreams:\n  - {name: stripe, prefix: /, base_url: %q, unmatched_writes: refuse, routes: [\n"+
-		"      {methods: [POST], path: /v1/refunds, action: refund.create, key: [{header: Idempotency-Key}], preset: stripe, policy: %s}]}\n", srv.URL, policy)
+		"      {methods: [POST], path: /v1/refunds, action: refund.create, key: [{header: Idempotency-Key}], preset: stripe, lease: 10s, policy: %s}]}\n", srv.URL, policy)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
