@@ -16,6 +16,7 @@ import (
 	"github.com/onceguard/onceguard/httpguard"
 	"github.com/onceguard/onceguard/memstore"
 	"github.com/onceguard/onceguard/sqlitestore"
+	"github.com/onceguard/onceguard/storetest"
 )
 
 // BenchmarkMiddleware sets the guarded handler beside the same handler alone and
@@ -68,7 +69,7 @@ func BenchmarkMiddleware(b *testing.B) {
 			b.Run("floor", func(b *testing.B) {
 				b.ReportAllocs()
 				for n := 0; b.Loop(); n++ {
-					floor(b, store, fmt.Sprintf("%s-floor-%d", run, n), body)
+					storetest.Floor(b, store, fmt.Sprintf("%s-floor-%d", run, n), []byte(body))
 				}
 			})
 			b.Run("first", func(b *testing.B) {
@@ -85,27 +86,5 @@ func BenchmarkMiddleware(b *testing.B) {
 				}
 			})
 		})
-	}
-}
-
-// floor is one claim and one settle, and nothing else.
-func floor(b *testing.B, store onceguard.Store, key, body string) {
-	id, err := onceguard.NewRequestID("default", "floor", onceguard.RawKey(key))
-	if err != nil {
-		b.Fatal(err)
-	}
-	var token onceguard.Token
-	_, _ = rand.Read(token[:])
-	claim := onceguard.Claim{
-		ID: id, Scope: "default", Action: "floor", Key: onceguard.RawKey(key).Encoded(), Owner: token, Fingerprints: []onceguard.Fingerprint{{Version: 1, KeyID: "k"}},
-		Lease: onceguard.DefaultLease, ResultRetention: onceguard.DefaultResultRetention, IdentityRetention: onceguard.DefaultIdentityRetention,
-	}
-	a, err := store.Claim(b.Context(), []onceguard.Claim{claim})
-	if err != nil || a[0].Outcome != onceguard.Granted {
-		b.Fatalf("claim: %v %v", a, err)
-	}
-	s := onceguard.Settlement{ID: id, Attempt: 1, Owner: token, Verb: onceguard.SettleSucceeded, Result: onceguard.NewResult("json string", []byte(body))}
-	if a, err = store.Settle(b.Context(), []onceguard.Settlement{s}); err != nil || a[0].Outcome != onceguard.Settled {
-		b.Fatalf("settle: %v %v", a, err)
 	}
 }

@@ -19,10 +19,11 @@ import (
 	"github.com/onceguard/onceguard/internal/proxy"
 	"github.com/onceguard/onceguard/memstore"
 	"github.com/onceguard/onceguard/sqlitestore"
+	"github.com/onceguard/onceguard/storetest"
 )
 
 // BenchmarkProxy sets a guarded write beside the same write through a plain
-// reverse proxy, and without one. Compare the sides within one run: all go over
+// reverse proxy, without one, and the floor: the two store calls alone. Compare the sides within one run: all go over
 // loopback connections, the callers' kept alive.
 func BenchmarkProxy(b *testing.B) {
 	body := strings.Repeat("x", 200)
@@ -69,7 +70,14 @@ func BenchmarkProxy(b *testing.B) {
 		},
 	} {
 		b.Run("guarded "+name, func(b *testing.B) {
-			at := benchProxy(b, open(b), up.URL)
+			store := open(b)
+			at := benchProxy(b, store, up.URL)
+			b.Run("floor", func(b *testing.B) {
+				b.ReportAllocs()
+				for n := 0; b.Loop(); n++ {
+					storetest.Floor(b, store, fmt.Sprintf("%s-floor-%s-%d", run, name, n), []byte(body))
+				}
+			})
 			b.Run("first", func(b *testing.B) { first(b, at+"/pay/v1/refunds") })
 			b.Run("replay", func(b *testing.B) {
 				b.ReportAllocs()

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/proxy"
@@ -116,6 +117,16 @@ func sqlite(t *testing.T) (onceguard.Store, string) {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s, path
+}
+
+// logs waits until the log holds text: the answer may be there before its line.
+func (w *world) logs(text string) {
+	w.t.Helper()
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(w.log.String(), text); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("the log never says %q:\n%s", text, w.log)
+		}
+	}
 }
 
 // reached is how many requests the upstream got.
