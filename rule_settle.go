@@ -130,6 +130,9 @@ func (r Record) settleFinal(s Settlement) Step {
 	case SettleFailed:
 		said = Failed
 	case SettleReleased:
+		if s.Attempt != r.Attempt {
+			return step // another attempt made it final: both are true
+		}
 		said = Released
 	default:
 		return step // "I do not know" contradicts nothing

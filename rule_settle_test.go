@@ -41,6 +41,9 @@ var settleLines = []struct {
 	{"succeeded, the same again", func(s shape, q settleAsk) bool {
 		return s.state == Succeeded && q.verb == SettleSucceeded && !q.otherBody
 	}, expectation{Settled, NoTransition, Absent}},
+	{"succeeded, another attempt was released", func(s shape, q settleAsk) bool {
+		return s.state == Succeeded && q.verb == SettleReleased && q.otherAttempt
+	}, expectation{Settled, NoTransition, Absent}},
 	{"succeeded, anything else", func(s shape, _ settleAsk) bool { return s.state == Succeeded }, expectation{Settled, T14, Absent}},
 	{"failed, a late success", func(s shape, q settleAsk) bool { return s.state == Failed && q.verb == SettleSucceeded }, expectation{Settled, T14, Absent}},
 	{"failed, agreed that nothing happened", func(s shape, _ settleAsk) bool { return s.state == Failed }, expectation{Settled, NoTransition, Absent}},

@@ -211,7 +211,7 @@ func (m model) settle(a action) (model, reply) {
 	case m.state == onceguard.Succeeded || m.state == onceguard.Failed:
 		r := reply{outcome: onceguard.Settled, mine: mine}
 		switch {
-		case a.verb == onceguard.SettleUnknown:
+		case a.verb == onceguard.SettleUnknown, a.verb == onceguard.SettleReleased && a.attempt != m.attempt:
 		case a.verb == onceguard.SettleSucceeded && (m.state == onceguard.Failed || m.body != a.body),
 			a.verb != onceguard.SettleSucceeded && m.state == onceguard.Succeeded:
 			r.transition = onceguard.T14
