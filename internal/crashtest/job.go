@@ -36,6 +36,8 @@ type Job struct {
 	// Clock is a file with a Go duration that the store's clock is ahead
 	// (SQLite only); empty: none.
 	Clock string
+	// Continue is pgstore's OnFailover.
+	Continue bool
 	// Reserve is sqlitestore's; 0 means none here.
 	Reserve int64
 }

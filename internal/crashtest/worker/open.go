@@ -60,7 +60,11 @@ func open(ctx context.Context, job crashtest.Job) (*worker, error) {
 func (w *worker) openStore(ctx context.Context) error {
 	path, ok := strings.CutPrefix(w.job.Store, "sqlite:")
 	if !ok {
-		s, err := pgstore.Open(ctx, w.job.Store, &pgstore.Options{MaxConns: 4})
+		o := pgstore.Options{MaxConns: 4}
+		if w.job.Continue {
+			o.OnFailover = pgstore.Continue
+		}
+		s, err := pgstore.Open(ctx, w.job.Store, &o)
 		if err != nil {
 			return err
 		}
