@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/onceguard/onceguard"
 )
@@ -83,8 +84,8 @@ func benchClaim() onceguard.Claim {
 	id := newID()
 	return onceguard.Claim{
 		ID: id, Scope: "default", Action: "refund.create", Key: "order=" + id.String(),
-		Fingerprints: []onceguard.Fingerprint{print("input")}, Owner: newToken(), Process: "host/1", Lease: long,
-		ResultRetention: 24 * long, IdentityRetention: 24 * long,
+		Fingerprints: []onceguard.Fingerprint{{Version: 1, KeyID: "k1"}}, Owner: onceguard.Token(id[:16]), Process: "host/1", Lease: time.Hour,
+		ResultRetention: 24 * time.Hour, IdentityRetention: 24 * time.Hour,
 	}
 }
 
@@ -101,7 +102,9 @@ func run(s onceguard.Store, c onceguard.Claim) error {
 	if err != nil {
 		return err
 	}
-	list, err = s.Settle(context.Background(), []onceguard.Settlement{succeeds(c, 1)})
+	list, err = s.Settle(context.Background(), []onceguard.Settlement{{
+		ID: c.ID, Attempt: 1, Owner: c.Owner, Verb: onceguard.SettleSucceeded, Result: onceguard.NewResult("refund/1", []byte(`{"paid":true}`)),
+	}})
 	if err == nil {
 		err = list[0].Err
 	}

@@ -22,7 +22,10 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/storesuite"
 )
 
 // Harness is one freshly opened, empty store and what the suite may do to it.
@@ -58,48 +61,46 @@ type Harness struct {
 	Naive func(b *testing.B) (claim, settle func(id onceguard.RequestID) error)
 }
 
-// testCase is one entry of the suite.
-type testCase struct {
-	name string
-	run  func(e *env)
-}
-
-type group struct {
-	name  string
-	cases []testCase
-}
-
-// suite lists every case in reading order.
-func suite(open func(t *testing.T) Harness) []group {
-	return []group{
-		{"claim", claimCases},
-		{"takeover", takeoverCases},
-		{"settle", settleCases},
-		{"renew", renewCases},
-		{"resolve", resolveCases},
-		{"evidence", evidenceCases},
-		{"sweep", sweepCases},
-		{"list", listCases},
-		{"prune", pruneCases},
-		{"import", importCases},
-		{"secrets", secretCases},
-		{"epoch", epochCases},
-		{"archive", archiveCases(open)},
-		{"transact", transactCases},
-		{"durable", durableCases},
-		{"race", raceCases},
-		{"clock", clockCases},
-		{"history", historyCases},
-	}
-}
-
 // Run tests the store that open returns. The names of its subtests are stable.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
-	for _, g := range suite(open) {
-		t.Run(g.name, func(t *testing.T) {
-			for _, c := range g.cases {
-				t.Run(c.name, func(t *testing.T) { c.run(newEnv(t, open(t))) })
+	// A case that needs a second store opens it through the T of its own test.
+	groups := storesuite.Groups(func(t storesuite.T) storesuite.Harness {
+		test := t.(*testing.T)
+		return open(test).suite(test)
+	})
+	for _, g := range groups {
+		t.Run(g.Name, func(t *testing.T) {
+			for _, c := range g.Cases {
+				t.Run(c.Name, func(t *testing.T) { c.Run(t) })
 			}
 		})
 	}
 }
+
+func (h Harness) suite(t *testing.T) storesuite.Harness {
+	s := storesuite.Harness{
+		Store: h.Store, AdvanceClock: h.AdvanceClock, WriteRow: h.WriteRow, Histories: histories, Short: testing.Short(),
+	}
+	if h.Reopen != nil {
+		s.Reopen = func() onceguard.Store { return h.Reopen(t) }
+	}
+	if h.Second != nil {
+		s.Second = func() onceguard.Store { return h.Second(t) }
+	}
+	if h.Failover != nil {
+		s.Failover = func() { h.Failover(t) }
+	}
+	if h.ReadRow != nil {
+		s.ReadRow = func(name string) (string, bool) { return h.ReadRow(t, name) }
+	}
+	return s
+}
+
+// histories draws random histories by rapid, which shrinks one that fails.
+func histories(t storesuite.T, play func(storesuite.Chooser)) {
+	rapid.Check(t.(*testing.T), func(t *rapid.T) { play(drawn{t}) })
+}
+
+type drawn struct{ *rapid.T }
+
+func (d drawn) Int(label string, from, to int) int { return rapid.IntRange(from, to).Draw(d.T, label) }

@@ -1,4 +1,4 @@
-package storetest
+package storesuite
 
 import (
 	"errors"
@@ -42,7 +42,7 @@ func (e *env) freeze() {
 	before := e.info()
 	switch archive, ok := e.Store.(onceguard.Archiver); {
 	case e.Failover != nil:
-		e.Failover(e.T)
+		e.Failover()
 	case ok && len(e.list(onceguard.Filter{Limit: 1}).Records) == 0:
 		e.must(archive.Load(e.ctx, before, nil, func() (onceguard.Record, []onceguard.Evidence, error) {
 			return onceguard.Record{}, nil, io.EOF
@@ -146,7 +146,7 @@ func acknowledge(e *env) {
 	}
 	e.claim(c, onceguard.Granted, onceguard.T1)
 	if e.Failover != nil { // what was acknowledged was one epoch, not all to come
-		e.Failover(e.T)
+		e.Failover()
 		e.claim(e.request(), onceguard.Frozen, onceguard.NoTransition)
 		e.failed(e.Store.Acknowledge(e.ctx, right))
 	}

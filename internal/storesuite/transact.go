@@ -1,4 +1,4 @@
-package storetest
+package storesuite
 
 import (
 	"context"
@@ -63,7 +63,7 @@ func (e *env) forbidden(why string) effect {
 
 func (e *env) row(c onceguard.Claim, want bool) {
 	e.Helper()
-	if _, got := e.ReadRow(e.T, c.ID.String()); got != want {
+	if _, got := e.ReadRow(c.ID.String()); got != want {
 		e.Errorf("the caller's row is there: %v, want %v", got, want)
 	}
 }

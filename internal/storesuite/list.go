@@ -1,9 +1,8 @@
-package storetest
+package storesuite
 
 import (
 	"fmt"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -172,7 +171,7 @@ func listResults(e *env) {
 }
 
 func listLimits(e *env) {
-	if testing.Short() {
+	if e.Short {
 		e.Skip("a thousand writes: not with -short")
 	}
 	records := make([]onceguard.Record, 1001)

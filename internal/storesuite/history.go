@@ -1,4 +1,4 @@
-package storetest
+package storesuite
 
 import (
 	"errors"
@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"github.com/onceguard/onceguard"
 )
@@ -20,7 +19,7 @@ var historyCases = []testCase{
 // world is a random history's view of one store: a few requests, their models,
 // and every token that was drawn.
 type world struct {
-	*rapid.T
+	Chooser
 	e        *env
 	store    onceguard.Store
 	lossy    bool // answers get lost, and calls are made again
@@ -29,14 +28,15 @@ type world struct {
 	tokens   []onceguard.Token // numbered from 1 in the models
 }
 
-// histories runs rapid's number of random histories, each on its own requests.
+// histories runs as many random histories as the harness wants, each on its
+// own requests.
 func histories(e *env, store onceguard.Store, lossy bool) {
-	rapid.Check(e.T, func(t *rapid.T) {
-		w := &world{T: t, e: e, store: store, lossy: lossy, models: make([]model, 1+rapid.IntRange(0, 3).Draw(t, "requests")/3)}
+	e.Histories(e.T, func(c Chooser) {
+		w := &world{Chooser: c, e: e, store: store, lossy: lossy, models: make([]model, 1+c.Int("requests", 0, 3)/3)}
 		for range w.models {
 			w.requests = append(w.requests, e.request())
 		}
-		for i := range rapid.IntRange(4, 20).Draw(t, "steps") {
+		for i := range c.Int("steps", 4, 20) {
 			e.tick()
 			w.step(fmt.Sprint("step ", i))
 		}
@@ -84,7 +84,7 @@ func (w *world) step(name string) {
 	if w.e.AdvanceClock != nil {
 		kinds = append(kinds, "jump")
 	}
-	kind := rapid.SampledFrom(kinds).Draw(w.T, name)
+	kind := sampled(w, name, kinds)
 	switch kind {
 	case "sweep":
 		w.sweep()
@@ -96,7 +96,7 @@ func (w *world) step(name string) {
 		}
 		return
 	}
-	i := rapid.IntRange(0, len(w.models)-1).Draw(w.T, "request")
+	i := w.Int("request", 0, len(w.models)-1)
 	a := w.draw(kind, w.models[i])
 	next, want := w.models[i].next(a)
 	if got := w.call(i, a); !w.agrees(got, want) {
@@ -109,13 +109,13 @@ func (w *world) step(name string) {
 }
 
 func (w *world) draw(kind string, m model) action {
-	one := func(label string, n int) bool { return rapid.IntRange(1, n).Draw(w.T, label) == 1 }
+	one := func(label string, n int) bool { return w.Int(label, 1, n) == 1 }
 	a := action{attempt: m.attempt, token: m.owner}
 	if a.token == 0 || one("another token", 6) {
 		if len(w.tokens) == 0 {
 			w.tokens = append(w.tokens, newToken())
 		}
-		a.token = rapid.IntRange(1, len(w.tokens)).Draw(w.T, "token")
+		a.token = w.Int("token", 1, len(w.tokens))
 	}
 	if one("another attempt", 6) {
 		a.attempt--
@@ -125,7 +125,7 @@ func (w *world) draw(kind string, m model) action {
 	} else {
 		a.lease = long
 	}
-	a.body = rapid.SampledFrom([]string{"a", "b"}).Draw(w.T, "body")
+	a.body = sampled(w, "body", []string{"a", "b"})
 	switch kind {
 	case "claim":
 		a.kind = doClaim
@@ -133,7 +133,7 @@ func (w *world) draw(kind string, m model) action {
 			w.tokens = append(w.tokens, newToken())
 			a.token = len(w.tokens)
 		}
-		a.policy = rapid.SampledFrom(modelPolicies).Draw(w.T, "policy")
+		a.policy = sampled(w, "policy", modelPolicies)
 		if m.state != onceguard.Absent && !one("another policy", 4) {
 			a.policy = m.policy
 		}
@@ -146,11 +146,11 @@ func (w *world) draw(kind string, m model) action {
 		a.kind = doRenew
 	case "settle":
 		a.kind = doSettle
-		a.verb = rapid.SampledFrom(modelVerbs).Draw(w.T, "verb")
+		a.verb = sampled(w, "verb", modelVerbs)
 	case "resolve":
 		a.kind = doResolve
-		a.verdict = rapid.SampledFrom(modelVerdicts).Draw(w.T, "verdict")
-		a.by = rapid.SampledFrom([]string{"reconciler", "operator:ada", "operator:bob"}).Draw(w.T, "by")
+		a.verdict = sampled(w, "verdict", modelVerdicts)
+		a.by = sampled(w, "by", []string{"reconciler", "operator:ada", "operator:bob"})
 		switch {
 		case a.verdict == onceguard.ResolvePark:
 			a.by = "sweeper"

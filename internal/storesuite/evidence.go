@@ -1,11 +1,10 @@
-package storetest
+package storesuite
 
 import (
 	"bytes"
 	"fmt"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/onceguard/onceguard"
 )
@@ -94,7 +93,7 @@ func evidenceCut(e *env) {
 }
 
 func evidenceCap(e *env) {
-	if testing.Short() {
+	if e.Short {
 		e.Skip("a thousand writes: not with -short")
 	}
 	c := e.granted()

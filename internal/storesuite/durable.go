@@ -1,4 +1,4 @@
-package storetest
+package storesuite
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,7 +48,7 @@ func restart(e *env) {
 		e.transact(row, e.pays(row), onceguard.Settled, onceguard.T11)
 	}
 
-	e = e.on(e.Reopen(e.T))
+	e = e.on(e.Reopen())
 	for i, c := range all {
 		e.same(before[i], e.found(c.ID))
 		e.evidence(c.ID, evidence[i]...)
@@ -79,7 +78,7 @@ func twoHandles(e *env) {
 	if e.Second == nil {
 		e.Skip("the harness has no second handle")
 	}
-	other := e.on(e.Second(e.T))
+	other := e.on(e.Second())
 	c := e.granted(leased(brief))
 	other.lapse()
 	other.claim(again(c), onceguard.Parked, onceguard.T5)
@@ -204,12 +203,10 @@ func closed(e *env) {
 		"list":  func() error { _, err := e.Store.List(e.ctx, onceguard.Filter{}); return err },
 		"sweep": func() error { _, err := e.Store.Sweep(e.ctx, 1); return err },
 	} {
-		e.Run(name, func(t *testing.T) {
-			var se *onceguard.StoreError
-			if err := call(); !errors.As(err, &se) || !se.Clean {
-				t.Errorf("error is %T: %v; want a clean *StoreError", err, err)
-			}
-		})
+		var se *onceguard.StoreError
+		if err := call(); !errors.As(err, &se) || !se.Clean {
+			e.Errorf("%s: error is %T: %v; want a clean *StoreError", name, err, err)
+		}
 	}
 	_ = e.Store.Close() // twice is no panic
 }

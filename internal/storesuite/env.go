@@ -1,10 +1,9 @@
-package storetest
+package storesuite
 
 import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,14 +30,17 @@ var (
 
 // env is one case's fixture: an open store and the questions that cases ask.
 type env struct {
-	*testing.T
+	T
 	Harness
 	ctx context.Context
 }
 
-func newEnv(t *testing.T, h Harness) *env {
+func newEnv(t T, h Harness) *env {
 	if h.Store == nil {
-		t.Fatal("storetest: the harness has no Store")
+		t.Fatal("the harness has no Store")
+	}
+	if h.Histories == nil {
+		h.Histories = plainly
 	}
 	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(stop)
@@ -293,5 +295,5 @@ func (e *env) both() [2]onceguard.Store {
 	if e.Second == nil {
 		return [2]onceguard.Store{e.Store, e.Store}
 	}
-	return [2]onceguard.Store{e.Store, e.Second(e.T)}
+	return [2]onceguard.Store{e.Store, e.Second()}
 }

@@ -1,10 +1,9 @@
-package storetest
+package storesuite
 
 import (
 	"bytes"
 	"errors"
 	"io"
-	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,7 +48,7 @@ func load(e *env, info onceguard.StoreInfo, secrets []onceguard.Secret, all []ar
 }
 
 // archiveCases need a second empty store, so they open one themselves.
-func archiveCases(open func(t *testing.T) Harness) []testCase {
+func archiveCases(open func(T) Harness) []testCase {
 	other := func(e *env) *env {
 		e.Helper()
 		e.archiver()
