@@ -24,6 +24,8 @@ type Action[In, Out any] struct {
 	Classify func(error) error
 	// KeepInput stores the input for Reconcile.
 	KeepInput bool
+	// Sensitive keeps results out of the guard's replay cache.
+	Sensitive bool
 
 	// Reconcile asks the outside world what became of an uncertain request. It
 	// runs in any process, long after; it may be called several times at once.
@@ -57,7 +59,7 @@ func (a Action[In, Out]) Request(in In) (Request, error) {
 	}
 	r := Request{
 		Action: a.Name, Key: a.Key(in), Input: in, Policy: a.Policy, Limits: a.Limits,
-		Classify: a.Classify, RunAfterNeverWill: a.RunAfterNeverWill,
+		Classify: a.Classify, RunAfterNeverWill: a.RunAfterNeverWill, Sensitive: a.Sensitive,
 	}
 	if a.Identity != nil {
 		r.Input = a.Identity(in)

@@ -17,6 +17,8 @@ type call struct {
 	limits   Limits
 	codec    Codec
 	classify func(error) error
+	// sensitive keeps the result out of the replay cache.
+	sensitive bool
 	// effect runs on the caller's goroutine. raw is its value, kept for
 	// ErrUnsettled and for results that cannot be stored.
 	effect func(ctx context.Context, a *Attempt) (result Result, raw any, err error)

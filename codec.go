@@ -9,7 +9,8 @@ import (
 )
 
 // Codec turns results into the bytes that a receipt keeps. Decode must accept
-// everything that Encode wrote in earlier releases.
+// everything that Encode wrote in earlier releases, and must neither change nor
+// keep data, which calls share.
 type Codec interface {
 	Name() string // recorded with every result, such as "json"
 	Encode(v any) ([]byte, error)

@@ -69,7 +69,7 @@ func TestHotPathIsTwoWritesAndAReplayIsOne(t *testing.T) {
 		if c, s, g := w.store.count("claim"), w.store.count("settle"), w.store.count("get"); c != 2 || s != 1 || g != 0 {
 			t.Errorf("with a replay: %d claims, %d settles, %d gets; want 2, 1, 0", c, s, g)
 		}
-	})
+	}, uncached)
 }
 
 func TestNotExecutedMayRunAgain(t *testing.T) {

@@ -110,6 +110,7 @@ func (c *call) outcome(g grant, result Result, err error) Settlement {
 
 // finish stores an outcome and answers from what is stored.
 func (c *call) finish(ctx context.Context, s Settlement, raw any, err error, took time.Duration) (ending, bool) {
+	sent, timed := c.replays.sent()
 	a, serr := c.settle(ctx, s, raw)
 	if serr != nil {
 		e := c.fail(ErrUnsettled, s.Verb != SettleReleased, "", serr)
@@ -119,6 +120,9 @@ func (c *call) finish(ctx context.Context, s Settlement, raw any, err error, too
 		}
 		c.observe(ctx, Event{Kind: EventUnsettled, RequestID: s.ID, Scope: c.claim.Scope, Action: c.claim.Action, Attempt: s.Attempt, Err: serr})
 		return ending{raw: raw, err: e}, false
+	}
+	if a.Outcome == Settled {
+		c.remember(a, sent, timed)
 	}
 	return c.settled(ctx, s, a, raw, err, took)
 }

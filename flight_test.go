@@ -71,7 +71,7 @@ func TestThousandCallersOfAFinalKey(t *testing.T) {
 		if n := w.store.count("claim") - before; n < 1 || n > 1000 || w.store.count("get") != 0 {
 			t.Errorf("%d claims, %d gets", n, w.store.count("get"))
 		}
-	})
+	}, uncached)
 }
 
 func TestStoreFailureIsSharedByTheWaiters(t *testing.T) {

@@ -28,6 +28,7 @@ type core struct {
 	ring   *keyring
 
 	flights flights
+	replays *replayCache
 
 	background background
 	warned     sync.Map // retention warnings, each given once
@@ -63,9 +64,11 @@ func New(ctx context.Context, store Store, opts Options) (*Guard, error) {
 		}
 		c.process = string(self)
 	}
-	if _, err := c.opts.clock.Now(); err != nil {
+	began, err := c.opts.clock.Now()
+	if err != nil {
 		return nil, fmt.Errorf("onceguard: no clock that counts suspend, so a lease cannot be judged: %w", err)
 	}
+	c.replays = newReplayCache(opts.ReplayCache, began)
 	g := &Guard{core: c, scope: opts.Scope}
 	if info.Frozen {
 		c.observe(ctx, Event{Kind: EventFrozen, Detail: info.FrozenWhy})

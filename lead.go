@@ -17,6 +17,7 @@ func (c *call) lead(ctx, wait context.Context, fl *flight) (end ending) {
 	}
 	for {
 		fault.Point("guard.claim.before")
+		sent, timed := c.replays.sent()
 		g, e := c.win(ctx)
 		if e != nil {
 			return *e
@@ -30,6 +31,7 @@ func (c *call) lead(ctx, wait context.Context, fl *flight) (end ending) {
 				return end
 			}
 		case Settled:
+			c.remember(g.answer, sent, timed)
 			return c.replay(ctx, g.answer.Record)
 		case Parked:
 			return ending{record: g.answer.Record, err: c.uncertain(ctx, g.answer.Record, nil)}

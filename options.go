@@ -120,6 +120,12 @@ type Options struct {
 	KeyEncryptionKey []byte
 	// Codec encodes results; JSON by default.
 	Codec Codec
+	// ReplayCache is how many bytes of final receipts the guard keeps in memory,
+	// so that replays of recent ones need no store. Final receipts never change,
+	// and none is given back past its retention. Default 16 MiB; negative: none.
+	// Receipts larger than a 64th of it (256 KiB) are not kept, nor are results
+	// of requests marked Sensitive; encrypted results are kept encrypted.
+	ReplayCache int
 	// Observer is told what happens; by default unusual events go to slog.
 	Observer Observer
 	// Process overrides the identity of this process that is kept with a
@@ -151,6 +157,9 @@ func (o *Options) fill() error {
 	}
 	if o.Codec == nil {
 		o.Codec = JSON
+	}
+	if o.ReplayCache == 0 {
+		o.ReplayCache = defaultReplayCache
 	}
 	if o.Observer == nil {
 		o.Observer = SlogObserver(nil)

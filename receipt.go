@@ -1,6 +1,7 @@
 package onceguard
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,18 @@ func Do[T any](ctx context.Context, g *Guard, r Request, fn func(ctx context.Con
 	if r.Policy.Kind == TransactionalKind {
 		return Receipt[T]{}, c.fail(ErrInvalid, false, "the policy is transactional: use DoTx, whose effect gets the store's transaction", nil)
 	}
-	c.effect = func(ctx context.Context, a *Attempt) (Result, any, error) {
+	end, known := c.recall(ctx)
+	if !known {
+		c.effect = untyped(c, fn)
+		end = c.do(ctx)
+	}
+	fault.Point("guard.answer.before")
+	return receiptOf[T](ctx, c, end)
+}
+
+// untyped is the effect with its value in stored form.
+func untyped[T any](c *call, fn func(ctx context.Context, a *Attempt) (T, error)) func(context.Context, *Attempt) (Result, any, error) {
+	return func(ctx context.Context, a *Attempt) (Result, any, error) {
 		v, err := fn(ctx, a)
 		verb := verbOf(err)
 		if err != nil && verb == SettleUnknown && c.classify != nil {
@@ -61,9 +73,6 @@ func Do[T any](ctx context.Context, g *Guard, r Request, fn func(ctx context.Con
 		}
 		return Result{Missing: BodyNotKept}, v, err
 	}
-	end := c.do(ctx)
-	fault.Point("guard.answer.before")
-	return receiptOf[T](ctx, c, end)
 }
 
 // encode makes the stored form of a value. The effect has happened by now, so
@@ -119,6 +128,7 @@ func (c *call) load(ctx context.Context, r Record, v any) error {
 		return e
 	}
 	if !r.Result.Intact() {
+		c.replays.drop(c.claim.ID) // ask the store next time
 		e.Code = ErrCorrupt
 		ev := c.event(EventCorrupt, r)
 		ev.Detail = "the stored result does not have its digest"
@@ -134,6 +144,7 @@ func (c *call) load(ctx context.Context, r Record, v any) error {
 		if errors.Is(err, ErrKeyMissing) {
 			return err
 		}
+		c.replays.drop(c.claim.ID)
 		e.Code, e.Err = ErrCorrupt, err
 		ev := c.event(EventCorrupt, r)
 		ev.Detail, ev.Err = "the stored result does not decrypt under its own key", err
@@ -141,7 +152,7 @@ func (c *call) load(ctx context.Context, r Record, v any) error {
 		return e
 	}
 	if err := c.codec.Decode(body, v); err != nil {
-		e.Code, e.Err, e.Value = ErrUndecodable, err, body
+		e.Code, e.Err, e.Value = ErrUndecodable, err, bytes.Clone(body) // other replays share it
 		return e
 	}
 	return nil

@@ -31,12 +31,17 @@ type Request struct {
 	RunAfterNeverWill bool
 	// Codec overrides the guard's.
 	Codec Codec
+	// Sensitive keeps the result out of the guard's replay cache: once the call
+	// has returned, nothing of it stays in this process's memory. Each replay
+	// then asks the store. It says nothing about how the store keeps the result;
+	// see Options.KeyEncryptionKey.
+	Sensitive bool
 }
 
 // prepare turns a request into a call. Whatever is wrong with it is found
 // here, before anything is claimed.
 func (g *Guard) prepare(ctx context.Context, r Request, result reflect.Type) (*call, error) {
-	c := &call{core: g.core, key: r.Key, limits: r.Limits.or(g.opts.Limits), codec: r.Codec, classify: r.Classify}
+	c := &call{core: g.core, key: r.Key, limits: r.Limits.or(g.opts.Limits), codec: r.Codec, classify: r.Classify, sensitive: r.Sensitive}
 	c.claim = Claim{Scope: g.scope, Action: r.Action, Process: g.process, Policy: r.Policy, RunAfterNeverWill: r.RunAfterNeverWill}
 	invalid := func(err error) error {
 		e := c.fail(ErrInvalid, false, "", err)

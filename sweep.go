@@ -92,6 +92,9 @@ func (s *Sweeper) Prune(ctx context.Context, dryRun bool) (Pruned, error) {
 		total.Looked += done.Looked
 		total.Tombstoned += done.Tombstoned
 		total.Deleted += done.Deleted
+		if !dryRun && done.Tombstoned+done.Deleted > 0 {
+			s.g.replays.clear() // a store whose clock jumped may drop more than we know of
+		}
 		if done.Done {
 			total.Done = true
 			break

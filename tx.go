@@ -75,7 +75,10 @@ func DoTx[Tx, T any](ctx context.Context, g *Guard, r Request, fn func(ctx conte
 		}
 		return a, err
 	}
-	end := c.do(ctx)
+	end, known := c.recall(ctx)
+	if !known {
+		end = c.do(ctx)
+	}
 	if end.err == nil && !end.replayed {
 		end.raw = raw
 	}
@@ -95,6 +98,7 @@ func (c *call) leadTx(ctx, wait context.Context) ending {
 		claim := c.claim
 		claim.Owner = newToken()
 		fault.Point("guard.claim.before")
+		sent, timed := c.replays.sent()
 		a, err := c.transact(ctx, claim)
 		if err == nil {
 			err = a.Err
@@ -104,6 +108,7 @@ func (c *call) leadTx(ctx, wait context.Context) ending {
 		}
 		switch a.Outcome {
 		case Settled:
+			c.remember(a, sent, timed)
 			if !a.Mine {
 				return c.replay(ctx, a.Record)
 			}

@@ -104,11 +104,11 @@ func (c *countingStore) Settle(ctx context.Context, s []onceguard.Settlement) ([
 	return c.Store.Settle(ctx, s)
 }
 
-// TestReplayIsOneCall: a replay asks the store once, and the upstream never.
-func TestReplayIsOneCall(t *testing.T) {
+// TestReplayAsksNobody: a recent replay asks neither the store nor the upstream.
+func TestReplayAsksNobody(t *testing.T) {
 	store := &countingStore{Store: memstore.New(memstore.Options{})}
 	w := newWorld(t, store, "", refunds, created)
-	for i, want := range []int64{2, 1} { // claim and settle; then the claim, answered with the receipt
+	for i, want := range []int64{2, 0} { // claim and settle; then the guard has the receipt
 		before := store.calls.Load()
 		w.post("{}", key7).is(t, 201, "re_1")
 		if n := store.calls.Load() - before; n != want {
