@@ -51,6 +51,7 @@ func (c *call) event(k EventKind, r Record) Event {
 
 // do leads or joins until there is an ending.
 func (c *call) do(ctx context.Context) ending {
+	c.claim.IssuedAt, _ = c.key.IssuedAt()
 	wait, cancel := c.waiting(ctx)
 	defer cancel()
 	for {

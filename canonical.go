@@ -45,7 +45,15 @@ func CanonicalJSON(doc []byte) ([]byte, error) {
 	if len(doc) > MaxCanonicalLen {
 		return nil, &CanonicalError{Offset: MaxCanonicalLen, Code: codeTooLarge, Problem: "document of " + strconv.Itoa(len(doc)) + " bytes, at most " + strconv.Itoa(MaxCanonicalLen) + " are allowed"}
 	}
-	p := canonicalParser{src: doc, out: make([]byte, 0, len(doc))}
+	p := canonicalParser{}
+	return p.parse(doc)
+}
+
+// parse is CanonicalJSON with the parser's buffers, which may have been used
+// before. The output is always a new one.
+func (p *canonicalParser) parse(doc []byte) ([]byte, error) {
+	p.src, p.pos, p.depth, p.out = doc, 0, 0, make([]byte, 0, len(doc))
+	p.names, p.members, p.steps = p.names[:0], p.members[:0], p.steps[:0]
 	if err := p.document(); err != nil {
 		return nil, err
 	}

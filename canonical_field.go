@@ -38,7 +38,7 @@ func (w *valueWriter) fields(v reflect.Value) error {
 
 func (w *valueWriter) field(f planField, v reflect.Value) error {
 	from := len(w.out)
-	if err := w.at(pointerStep{name: []byte(f.name)}, v); err != nil {
+	if err := w.at(pointerStep{name: f.step}, v); err != nil {
 		return err
 	}
 	if !f.quoted || string(w.out[from:]) == "null" {

@@ -16,6 +16,7 @@ type structPlan struct {
 
 type planField struct {
 	name     string
+	step     []byte // the name in a pointer; never written to
 	index    []int
 	tagged   bool
 	quoted   bool
@@ -129,7 +130,9 @@ func (c *planCollector) dominant(t reflect.Type) {
 			c.refuse(name, codeAmbiguous, "two fields of "+t.String()+" have this JSON name, so neither would count; rename one")
 			return
 		}
-		c.plan.fields = append(c.plan.fields, fields[0])
+		f := fields[0]
+		f.step = []byte(f.name)
+		c.plan.fields = append(c.plan.fields, f)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -34,25 +35,51 @@ import (
 // that an outer struct inherits from an embedded one speaks for the whole.
 // Errors are *CanonicalError with a pointer to the place and Offset -1.
 func canonicalValue(v any) ([]byte, error) {
-	w := valueWriter{open: make(map[openRef]bool)}
+	w := valueWriters.Get().(*valueWriter)
+	defer w.release()
 	if err := w.write(reflect.ValueOf(v)); err != nil {
 		return nil, err
 	}
 	// The writer's text is in Go's order and spelling; the second pass sorts,
 	// refuses entries of a map that share a name, and checks the bounds.
-	out, err := CanonicalJSON(w.out)
-	var ce *CanonicalError
-	if errors.As(err, &ce) {
-		ce.Offset = -1
+	out, err := w.second.parse(w.out)
+	if err != nil {
+		var ce *CanonicalError
+		if errors.As(err, &ce) {
+			ce.Offset = -1
+		}
 	}
 	return out, err
 }
 
 type valueWriter struct {
-	out   []byte
-	steps []pointerStep
-	depth int
-	open  map[openRef]bool // what is being written now, to see cycles
+	out    []byte
+	steps  []pointerStep
+	depth  int
+	open   map[openRef]bool // what is being written now, to see cycles
+	second canonicalParser
+}
+
+// valueWriters saves the buffers of one input for the next.
+var valueWriters = sync.Pool{New: func() any { return new(valueWriter) }}
+
+// release gives the writer back, without the input's text and without buffers
+// that a rare large input made.
+func (w *valueWriter) release() {
+	const most = 64 << 10
+	if cap(w.out) > most || cap(w.second.names) > most || cap(w.second.scratch) > most || cap(w.second.members) > most/8 {
+		return
+	}
+	for _, text := range [][]byte{w.out, w.second.names, w.second.scratch} {
+		clear(text[:cap(text)])
+	}
+	clear(w.steps[:cap(w.steps)])
+	p := &w.second
+	*w = valueWriter{
+		out: w.out[:0], steps: w.steps[:0],
+		second: canonicalParser{names: p.names[:0], members: p.members[:0], steps: p.steps[:0], scratch: p.scratch[:0]},
+	}
+	valueWriters.Put(w)
 }
 
 type openRef struct {
@@ -200,6 +227,9 @@ func (w *valueWriter) nested(write func() error) error {
 func (w *valueWriter) inside(ref openRef, write func() error) error {
 	if w.open[ref] && ref.ptr != 0 {
 		return w.fail(codeCycle, "value that contains itself")
+	}
+	if w.open == nil {
+		w.open = make(map[openRef]bool)
 	}
 	w.open[ref] = true
 	err := write()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"sync"
 )
 
 // Codec turns results into the bytes that a receipt keeps. Decode must accept
@@ -68,8 +69,18 @@ func storable(c Codec, t reflect.Type) error {
 	if c.Name() != JSON.Name() || t == nil {
 		return nil
 	}
-	return jsonable(t, map[reflect.Type]bool{})
+	if _, known := storableTypes.Load(t); known {
+		return nil
+	}
+	err := jsonable(t, map[reflect.Type]bool{})
+	if err == nil {
+		storableTypes.Store(t, true)
+	}
+	return err
 }
+
+// storableTypes are the types found storable as JSON; a program has few.
+var storableTypes sync.Map
 
 var (
 	encoder     = reflect.TypeFor[json.Marshaler]()

@@ -7,8 +7,10 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // fingerprintVersion names the algorithm, canonical form included.
@@ -113,8 +115,17 @@ func ParseFingerprint(s string) (Fingerprint, error) {
 // passes by Format: it then shows an address. A key never made has no secret,
 // and sum panics rather than fingerprint under an empty one.
 type fingerprintKey struct {
-	id     string
-	secret func() []byte
+	id  string
+	mac func() *fingerprintMAC // from a pool; give it back
+	put func(*fingerprintMAC)
+}
+
+// fingerprintMAC is a hasher under one key. Used again, it starts from the
+// states after the two halves of the key, which it remembers.
+type fingerprintMAC struct {
+	hash.Hash
+	head [64]byte
+	sum  [sha256.Size]byte
 }
 
 // newFingerprintKey checks the id (1 to 64 of A-Z a-z 0-9 _ -) and that the
@@ -127,20 +138,25 @@ func newFingerprintKey(id string, secret []byte) (fingerprintKey, error) {
 		return fingerprintKey{}, &IdentityError{Field: "fingerprint", Problem: "key " + strconv.Quote(id) + " has " + strconv.Itoa(len(secret)) + " bytes", Mend: "use at least 32 random bytes"}
 	}
 	own := bytes.Clone(secret)
-	return fingerprintKey{id: id, secret: func() []byte { return own }}, nil
+	pool := &sync.Pool{New: func() any { return &fingerprintMAC{Hash: hmac.New(sha256.New, own)} }}
+	return fingerprintKey{
+		id:  id,
+		mac: func() *fingerprintMAC { return pool.Get().(*fingerprintMAC) },
+		put: func(m *fingerprintMAC) { pool.Put(m) },
+	}, nil
 }
 
 // sum is HMAC-SHA-256 over the tag and the kind, each after its length as 8
 // bytes big-endian, and then the data, which comes last and needs no length.
 func (k fingerprintKey) sum(kind fingerprintKind, data []byte) Fingerprint {
-	mac := hmac.New(sha256.New, k.secret())
-	var space [64]byte
-	head := appendField(space[:0], fingerprintTag)
+	mac := k.mac()
+	defer k.put(mac)
+	mac.Reset()
+	head := appendField(mac.head[:0], fingerprintTag)
 	mac.Write(appendField(head, string(kind)))
 	mac.Write(data)
-	f := Fingerprint{Version: fingerprintVersion, KeyID: k.id}
-	mac.Sum(f.Sum[:0])
-	return f
+	mac.Sum(mac.sum[:0])
+	return Fingerprint{Version: fingerprintVersion, KeyID: k.id, Sum: mac.sum}
 }
 
 // Format keeps the secret out of logs and errors, whatever the verb.

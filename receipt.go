@@ -121,39 +121,44 @@ func receiptOf[T any](ctx context.Context, c *call, end ending) (Receipt[T], err
 
 // load decodes a final record's body into v.
 func (c *call) load(ctx context.Context, r Record, v any) error {
-	e := c.fail(ErrNoResult, r.State == Succeeded, "", nil)
-	e.State, e.Attempt, e.Since, e.SettledBy = r.State, r.Attempt, r.Since, r.SettledBy
 	if r.Result.Missing != HasBody {
-		e.Reason = "the result is " + r.Result.Missing.String()
-		return e
+		return c.unreadable(r, ErrNoResult, "the result is "+r.Result.Missing.String(), nil)
 	}
 	if !r.Result.Intact() {
-		c.replays.drop(c.claim.ID) // ask the store next time
-		e.Code = ErrCorrupt
-		ev := c.event(EventCorrupt, r)
-		ev.Detail = "the stored result does not have its digest"
-		c.observe(ctx, ev)
-		return e
+		return c.corrupt(ctx, r, "the stored result does not have its digest", nil)
 	}
 	ring, err := c.keys(ctx, false)
 	if err != nil {
 		return err
 	}
 	body, err := ring.openResult(c.claim.ID, r.Result)
-	if err != nil {
-		if errors.Is(err, ErrKeyMissing) {
-			return err
-		}
-		c.replays.drop(c.claim.ID)
-		e.Code, e.Err = ErrCorrupt, err
-		ev := c.event(EventCorrupt, r)
-		ev.Detail, ev.Err = "the stored result does not decrypt under its own key", err
-		c.observe(ctx, ev)
-		return e
+	switch {
+	case errors.Is(err, ErrKeyMissing):
+		return err
+	case err != nil:
+		return c.corrupt(ctx, r, "the stored result does not decrypt under its own key", err)
 	}
 	if err := c.codec.Decode(body, v); err != nil {
-		e.Code, e.Err, e.Value = ErrUndecodable, err, bytes.Clone(body) // other replays share it
+		e := c.unreadable(r, ErrUndecodable, "", err)
+		e.Value = bytes.Clone(body) // other replays share it
 		return e
 	}
 	return nil
+}
+
+// unreadable is the error of a known outcome whose value cannot be had.
+func (c *call) unreadable(r Record, code Code, reason string, cause error) *Error {
+	e := c.fail(code, r.State == Succeeded, reason, cause)
+	e.State, e.Attempt, e.Since, e.SettledBy = r.State, r.Attempt, r.Since, r.SettledBy
+	return e
+}
+
+// corrupt raises the alarm. A copy in memory goes, so that the next call sees
+// what the store has.
+func (c *call) corrupt(ctx context.Context, r Record, detail string, cause error) error {
+	c.replays.drop(c.claim.ID)
+	ev := c.event(EventCorrupt, r)
+	ev.Detail, ev.Err = detail, cause
+	c.observe(ctx, ev)
+	return c.unreadable(r, ErrCorrupt, "", cause)
 }

@@ -145,6 +145,7 @@ func TestOnlyFinalReceiptsAreKept(t *testing.T) {
 				w.want(err, onceguard.ErrUncertain)
 			})
 		}
+		w.guard.FillReplays(w.record(unknown), time.Now())
 		if n := w.guard.KeptReplays() + other.KeptReplays(); n != 0 {
 			t.Errorf("%d receipts are kept and none is final", n)
 		}
@@ -272,6 +273,17 @@ func TestExpiryOfKeptReceipts(t *testing.T) {
 			w.wantAsked(0, func() { w.mustDo(limited("2"), w.never()) })
 		})
 	})
+	t.Run("over when it comes", func(t *testing.T) {
+		virtual(t, func(w *world) {
+			w.mustDo(limited("1"), w.ok())
+			time.Sleep(result)
+			late := w.another()
+			defer w.close(late)
+			if _, err := onceguard.Do(w.ctx, late, limited("1"), w.never()); err != nil || late.KeptReplays() != 0 {
+				t.Errorf("%d kept, %v", late.KeptReplays(), err)
+			}
+		})
+	})
 	t.Run("the clock fails", func(t *testing.T) {
 		virtual(t, func(w *world) {
 			w.mustDo(limited("1"), w.ok())
@@ -388,6 +400,12 @@ func TestKeptBodiesBelongToTheCache(t *testing.T) {
 		clear(do())
 		if again := do(); string(again) != "paid" {
 			t.Errorf("the kept body was written to: %q", again)
+		}
+		answer := w.record(r) // a store may give part of a larger buffer
+		w.guard.FillReplays(answer, time.Now())
+		clear(answer.Result.Body)
+		if kept := w.guard.KeptBodies(); len(kept) != 1 || string(kept[0]) != "paid" {
+			t.Errorf("kept: %q", kept)
 		}
 		r.Codec = onceguard.JSON // which cannot read it, and says what it read
 		_, err := onceguard.Do(w.ctx, w.guard, r, func(context.Context, *onceguard.Attempt) (int, error) { return 0, nil })

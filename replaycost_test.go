@@ -62,7 +62,7 @@ func TestReplayAllocations(t *testing.T) {
 	}{
 		{"look-up", 0, func() bool { return g.LookUp(id) }},
 		{"below the typed layer", 1, replay},
-		{"whole Do", 52, func() bool {
+		{"whole Do", 18, func() bool {
 			rec, err := chargeAction.Do(ctx, g, aCharge)
 			return err == nil && rec.Replayed
 		}},

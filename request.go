@@ -79,7 +79,6 @@ func (g *Guard) prepare(ctx context.Context, r Request, result reflect.Type) (*c
 	}
 	c.claim.Lease = c.limits.Lease
 	c.claim.ResultRetention, c.claim.IdentityRetention = c.limits.ResultRetention, c.limits.IdentityRetention
-	c.claim.IssuedAt, _ = r.Key.IssuedAt()
 	return c, nil
 }
 
