@@ -2,31 +2,74 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql"
-	"errors"
+	"time"
 
 	"github.com/onceguard/onceguard"
 )
 
-// Claim implements onceguard.Store: all claims of a call in one transaction.
+// claiming is a claim on its way through a batch.
+type claiming struct {
+	slot
+	claim onceguard.Claim
+}
+
+func (m *claiming) size() int { return overhead + len(m.claim.Input) }
+
+// Claim implements onceguard.Store: the claims of a call travel in one
+// transaction with what other calls of this process write at the same time.
 //
 // It reads first. What the rule answers from the row without writing (a replay,
 // a lease that runs, a mismatch) takes no write lock: a read sees everything
 // that was committed before it began, which is all that such an answer claims.
 func (s *Store) Claim(ctx context.Context, claims []onceguard.Claim) ([]onceguard.Answer, error) {
 	const op = "claim"
-	for _, c := range claims {
-		if len(c.Fingerprints) == 0 {
-			return nil, refused(op, "claim of %s has no fingerprint", c.ID)
+	for i := range claims {
+		if len(claims[i].Fingerprints) == 0 {
+			return nil, refused(op, "claim of %s has no fingerprint", claims[i].ID)
 		}
 	}
 	return each(ctx, s, op, claims, question[onceguard.Claim]{
-		id:   func(c onceguard.Claim) onceguard.RequestID { return c.ID },
-		peek: onceguard.Record.Claim,
-		rule: func(t *txn, r onceguard.Record, c onceguard.Claim) (onceguard.Step, error) {
-			return t.granting(r.Claim(c, t.now), c)
+		id:   func(c *onceguard.Claim) onceguard.RequestID { return c.ID },
+		peek: func(r *onceguard.Record, c *onceguard.Claim, now time.Time) onceguard.Step { return r.Claim(*c, now) },
+		member: func(c *onceguard.Claim) member {
+			return &claiming{slot{op: op, id: c.ID}, *c}
 		},
 	})
+}
+
+// decide tries T1 first, with one statement: of most claims there is no row. One
+// that is there already is left alone, read, and judged.
+func (m *claiming) decide(t *txn) error {
+	if step := (onceguard.Record{}).Claim(m.claim, t.now); step.Transition == onceguard.T1 && t.row.frozenWhy == "" && t.room() == nil {
+		n, err := t.first(step.Record)
+		switch {
+		case isMember(err):
+			m.reject(err)
+			return nil
+		case err != nil:
+			return err
+		case n == 1:
+			m.answer = step.Answer(t.now)
+			return nil
+		}
+	}
+	return m.judge(t, func(t *txn, r onceguard.Record) (onceguard.Step, error) {
+		return t.granting(r.Claim(m.claim, t.now), m.claim)
+	})
+}
+
+// first inserts the record of a first claim, unless the request has a row.
+func (t *txn) first(r onceguard.Record) (int64, error) {
+	var at any = micros(r.CreatedAt) // all of its times are this one
+	n, err := t.exec(firstClaim,
+		r.ID[:], r.Scope, r.Action, r.Key,
+		int64(r.Fingerprint.Version), r.Fingerprint.KeyID, r.Fingerprint.Sum[:],
+		int64(r.Policy.Kind), int64(r.Policy.Horizon), int64(r.Policy.Refusals), int64(r.Policy.MaxAttempts),
+		r.Owner[:], r.Process, flag(r.RunAfterNeverWill),
+		at, at, at, micros(r.LeaseUntil), at,
+		int64(r.ResultRetention), int64(r.IdentityRetention), blob(r.Input))
+	t.wrote = t.wrote || n > 0
+	return n, err
 }
 
 // granting is the last word on a grant: a frozen store gives none to those who
@@ -39,7 +82,15 @@ func (t *txn) granting(step onceguard.Step, c onceguard.Claim) (onceguard.Step, 
 	if step.Outcome != onceguard.Granted {
 		return step, nil
 	}
-	return step, t.s.room()
+	return step, t.room()
+}
+
+// room asks the disk once per transaction.
+func (t *txn) room() error {
+	if !t.roomAsked {
+		t.roomAsked, t.noRoom = true, t.s.room()
+	}
+	return t.noRoom
 }
 
 // Get implements onceguard.Store.
@@ -48,7 +99,7 @@ func (s *Store) Get(ctx context.Context, ids []onceguard.RequestID) ([]onceguard
 	if err := s.usable(ctx); err != nil {
 		return nil, cleanly(op, err)
 	}
-	if err := distinct(op, ids, func(id onceguard.RequestID) onceguard.RequestID { return id }); err != nil {
+	if err := distinct(op, ids, func(id *onceguard.RequestID) onceguard.RequestID { return *id }); err != nil {
 		return nil, err
 	}
 	out := make([]onceguard.Answer, len(ids))
@@ -64,13 +115,4 @@ func (s *Store) Get(ctx context.Context, ids []onceguard.RequestID) ([]onceguard
 		}
 	}
 	return out, nil
-}
-
-// lookup is a plain read of one row.
-func (s *Store) lookup(ctx context.Context, id onceguard.RequestID) (onceguard.Record, error) {
-	r, err := scanRecord(s.lookupRow.QueryRowContext(ctx, id[:]))
-	if errors.Is(err, sql.ErrNoRows) {
-		return onceguard.Record{}, nil
-	}
-	return r, err
 }

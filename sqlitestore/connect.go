@@ -58,12 +58,17 @@ func dsn(path string, r role, busy time.Duration) string {
 // build or a default may set it differently, and silently.
 type connector struct{ driver.Connector }
 
-func pool(path string, r role, busy time.Duration) (*sql.DB, error) {
+func connectorTo(path string, r role, busy time.Duration) (connector, error) {
 	base, err := sqlite.NewConnector(dsn(path, r, busy))
+	return connector{base}, err
+}
+
+func pool(path string, r role, busy time.Duration) (*sql.DB, error) {
+	c, err := connectorTo(path, r, busy)
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(connector{base}), nil
+	return sql.OpenDB(c), nil
 }
 
 // Connect implements driver.Connector.

@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"time"
 
 	"github.com/onceguard/onceguard"
@@ -13,18 +12,9 @@ import (
 func (t *txn) note(e onceguard.Evidence, at time.Time) error {
 	e = e.Bounded()
 	digest := sha256.Sum256(e.Body)
-	result, err := t.exec(insertEvidence, e.ID[:], string(e.Kind), e.Attempt, micros(at), e.By, e.Detail, digest[:], blob(e.Body), int64(onceguard.MaxEvidence))
-	if err != nil {
-		return err
-	}
-	n, err := result.RowsAffected()
+	n, err := t.exec(insertEvidence, e.ID[:], string(e.Kind), e.Attempt, micros(at), e.By, e.Detail, digest[:], blob(e.Body), int64(onceguard.MaxEvidence))
 	t.wrote = t.wrote || n > 0
 	return err
-}
-
-// AppendEvidence implements onceguard.Store.
-func (s *Store) AppendEvidence(ctx context.Context, e onceguard.Evidence) error {
-	return s.writing(ctx, "append evidence", func(t *txn) error { return t.note(e, t.now) })
 }
 
 // Evidence implements onceguard.Store; the oldest comes first.
@@ -41,7 +31,7 @@ func (s *Store) Evidence(ctx context.Context, id onceguard.RequestID) ([]oncegua
 	return list, cleanly(op, err)
 }
 
-func scanEvidence(rows *sql.Rows, id onceguard.RequestID) ([]onceguard.Evidence, error) {
+func scanEvidence(rows rows, id onceguard.RequestID) ([]onceguard.Evidence, error) {
 	defer rows.Close()
 	var list []onceguard.Evidence
 	for rows.Next() {

@@ -86,8 +86,9 @@ func Open(ctx context.Context, path string, o *Options) (*Store, error) {
 	}
 	s := &Store{
 		path: full, busy: opt.Busy, reserve: opt.Reserve, log: opt.Log, clock: opt.now,
-		gate: make(chan struct{}, 1),
+		gate: make(chan struct{}, 1), held: held{}, rows: newReadPool(full, opt.Busy),
 	}
+	s.group = s.grouped()
 	if opt.Reserve > 0 {
 		s.ballast = ballast{path: full + "-ballast", size: opt.Reserve / 4}
 	}
@@ -113,7 +114,7 @@ func (s *Store) open(ctx context.Context, opt Options) error {
 	if s.shared, err = pool(s.path, user, s.busy); err != nil {
 		return err
 	}
-	s.write.SetMaxIdleConns(-1) // beside the session, only migrations need one
+	s.write.SetMaxIdleConns(-1) // only migrations need one, once
 	s.read.SetMaxOpenConns(readers)
 	s.read.SetMaxIdleConns(readers)
 	if err := s.firstConnection(ctx); err != nil {
@@ -128,9 +129,6 @@ func (s *Store) open(ctx context.Context, opt Options) error {
 		}
 	}
 	if err := s.migrate(ctx, opt.MustExist); err != nil {
-		return err
-	}
-	if s.lookupRow, err = s.read.PrepareContext(ctx, selectRow); err != nil {
 		return err
 	}
 	if err := s.recognise(ctx, opt.ExpectStoreID, kind); err != nil {

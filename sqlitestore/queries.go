@@ -3,7 +3,8 @@ package sqlitestore
 // Every statement of the hot path, in the order of an operation. All of them
 // run inside BEGIN IMMEDIATE, so nothing changes between a read and the write
 // that depends on it; the conditions on state and attempt are there all the
-// same, so that a bug becomes an error and not a lost receipt.
+// same, so that a bug becomes an error and not a lost receipt. The parameters of
+// the hottest have no numbers: the driver asks SQLite for the name of each one.
 
 const columns = `request_id, scope, action, key,
 	fingerprint_version, fingerprint_key, fingerprint_sum,
@@ -17,18 +18,27 @@ const columns = `request_id, scope, action, key,
 
 const selectStore = `SELECT store_id, epoch, frozen_why, min_version, file FROM onceguard_store`
 
+const rowExists = `SELECT 1 FROM onceguard_receipt WHERE request_id = ?`
+
 const selectRow = `SELECT ` + columns + ` FROM onceguard_receipt WHERE request_id = ?`
 
 const insertRow = `INSERT INTO onceguard_receipt (` + columns + `)
 VALUES (?,?,?,?, ?,?,?, ?,?,?,?, ?,?,?,?,?, ?,?,?, ?,?,?,?,?, ?,?,?,?,?, ?,?,?, ?,?)`
 
-const renewRow = `UPDATE onceguard_receipt SET lease_until = ?1
-WHERE request_id = ?2 AND state = 1 AND attempt = ?3 AND owner = ?4`
+// firstClaim is insertRow for T1: what a first claim does not choose is part of
+// the statement. A row that exists already is left alone and counts as nothing
+// inserted.
+const firstClaim = `INSERT INTO onceguard_receipt (` + columns + `)
+VALUES (?,?,?,?, ?,?,?, ?,?,?,?, 1,1,?,?,0, 0,0,?, ?,?,?,?,?, '','','',zeroblob(32),0, ?,?,0, ?,NULL)
+ON CONFLICT (request_id) DO NOTHING`
+
+const renewRow = `UPDATE onceguard_receipt SET lease_until = ?
+WHERE request_id = ? AND state = 1 AND attempt = ? AND owner = ? AND lease_until = ?`
 
 // settleRow leaves alone what an owner's word on its attempt cannot change.
-const settleRow = `UPDATE onceguard_receipt SET state = ?4, unknown_attempt = ?5, lease_until = ?6, since = ?7,
-	settled_by = ?8, reason = ?9, result_type = ?10, result_digest = ?11, result_gap = ?12, result_body = ?13
-WHERE request_id = ?1 AND state = ?2 AND attempt = ?3`
+const settleRow = `UPDATE onceguard_receipt SET state = ?, unknown_attempt = ?, lease_until = ?, since = ?,
+	settled_by = ?, reason = ?, result_type = ?, result_digest = ?, result_gap = ?, result_body = ?
+WHERE request_id = ? AND state = ? AND attempt = ? AND owner = ? AND unknown_attempt = ? AND settled_by = ? AND reason = ?`
 
 // updateRow takes values after its own condition, so their numbers start at 3.
 const updateRow = `UPDATE onceguard_receipt SET

@@ -2,7 +2,6 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/onceguard/onceguard"
 )
@@ -68,7 +67,7 @@ func (t *txn) addSecrets(offer []onceguard.Secret) error {
 	return nil
 }
 
-func scanSecrets(rows *sql.Rows) ([]onceguard.Secret, error) {
+func scanSecrets(rows rows) ([]onceguard.Secret, error) {
 	defer rows.Close()
 	var list []onceguard.Secret
 	for rows.Next() {

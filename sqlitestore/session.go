@@ -5,83 +5,156 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
 )
 
 // runner executes statements inside a transaction that somebody else opened.
 // Its statements are never interrupted by a context.
 type runner interface {
-	exec(query string, args ...any) (sql.Result, error)
-	query(query string, args ...any) (*sql.Rows, error)
+	// exec returns how many rows were changed.
+	exec(query string, args ...any) (int64, error)
+	query(query string, args ...any) (rows, error)
 }
 
-// session is the writer's one connection with its prepared statements.
+// session is one connection with its prepared statements, spoken to in the
+// driver's own terms: database/sql costs several times what SQLite needs for a
+// row. One goroutine uses it at a time.
 type session struct {
-	conn     *sql.Conn
-	prepared map[string]*sql.Stmt
+	conn     driver.Conn
+	prepared map[string]statement
+	args     []driver.NamedValue // reused: no statement keeps its arguments
 }
 
+// statement is what the driver's statements can do.
+type statement interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+}
+
+// dial opens a connection whose durability was read back.
+func dial(ctx context.Context, path string, r role, busy time.Duration) (*session, error) {
+	c, err := connectorTo(path, r, busy)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := c.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &session{conn: conn, prepared: map[string]statement{}}, nil
+}
+
+// close also rolls back whatever the connection holds.
+func (c *session) close() error {
+	var errs []error
+	for _, st := range c.prepared {
+		errs = append(errs, st.Close()) // a statement left over would keep the connection alive
+	}
+	return errors.Join(append(errs, c.conn.Close())...)
+}
+
+// session is the writer's; the caller holds the gate's token.
 func (s *Store) session(ctx context.Context) (*session, error) {
 	if s.owned != nil {
 		return s.owned, nil
 	}
-	conn, err := s.write.Conn(ctx)
+	c, err := dial(ctx, s.path, writer, s.busy)
 	if err != nil {
 		return nil, err
 	}
-	s.owned = &session{conn: conn, prepared: map[string]*sql.Stmt{}}
-	return s.owned, nil
+	if _, err := c.exec("PRAGMA busy_timeout = 0"); err != nil { // begin waits itself
+		return nil, errors.Join(err, c.close())
+	}
+	s.owned = c
+	return c, nil
 }
 
-// drop throws the connection away: closing it rolls back whatever it holds.
+// drop throws the writer's connection away.
 func (s *Store) drop() {
 	if s.owned == nil {
 		return
 	}
-	for _, st := range s.owned.prepared {
-		_ = st.Close() // a statement left over would keep the connection alive
-	}
-	_ = s.owned.conn.Raw(func(any) error { return driver.ErrBadConn })
-	_ = s.owned.conn.Close()
+	_ = s.owned.close()
 	s.owned = nil
 }
 
-func (c *session) statement(query string) (*sql.Stmt, error) {
-	if st := c.prepared[query]; st != nil {
+func (c *session) statement(query string) (statement, error) {
+	if st, ok := c.prepared[query]; ok {
 		return st, nil
 	}
-	st, err := c.conn.PrepareContext(context.Background(), query)
+	st, err := c.conn.Prepare(query)
 	if err != nil {
 		return nil, err
 	}
-	c.prepared[query] = st
-	return st, nil
+	whole, ok := st.(statement)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("the driver's statements are %T, which have no context", st), st.Close())
+	}
+	c.prepared[query] = whole
+	return whole, nil
 }
 
-func (c *session) exec(query string, args ...any) (sql.Result, error) {
+func (c *session) exec(query string, args ...any) (int64, error) {
+	st, err := c.statement(query)
+	if err != nil {
+		return 0, err
+	}
+	result, err := st.ExecContext(context.Background(), c.named(args))
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+func (c *session) query(query string, args ...any) (rows, error) {
 	st, err := c.statement(query)
 	if err != nil {
 		return nil, err
 	}
-	return st.ExecContext(context.Background(), args...)
-}
-
-func (c *session) query(query string, args ...any) (*sql.Rows, error) {
-	st, err := c.statement(query)
+	list, err := st.QueryContext(context.Background(), c.named(args))
 	if err != nil {
 		return nil, err
 	}
-	return st.QueryContext(context.Background(), args...)
+	return &cursor{rows: list}, nil
 }
 
-// begin waits for the write lock, as long as ctx and the busy timeout allow.
-// A BEGIN whose answer was lost to the context is undone by rollback.
-func (c *session) begin(ctx context.Context) error {
-	st, err := c.statement("BEGIN IMMEDIATE")
-	if err != nil {
-		return err
+func (c *session) named(args []any) []driver.NamedValue {
+	c.args = c.args[:0]
+	for i, a := range args {
+		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: a})
 	}
-	_, err = st.ExecContext(ctx)
-	return err
+	return c.args
+}
+
+// begin waits for the write lock, as long as ctx and patience allow. The wait
+// is ours and not SQLite's: that of SQLite grows to a tenth of a second, in
+// which a busy neighbour commits many times without its turn ever coming.
+func (c *session) begin(ctx context.Context, patience time.Duration) error {
+	const longest = 4 * time.Millisecond
+	pause := 250 * time.Microsecond
+	var until time.Time
+	for {
+		_, err := c.exec("BEGIN IMMEDIATE")
+		if err == nil || !isBusy(err) {
+			return err
+		}
+		if until.IsZero() {
+			until = time.Now().Add(patience)
+		} else if !time.Now().Before(until) {
+			return err
+		}
+		t := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+		pause = min(2*pause, longest)
+	}
 }
 
 func (c *session) commit() error {
@@ -105,25 +178,33 @@ func noTransaction(err error) bool {
 // lent is a *sql.Tx as a runner, for Transact.
 type lent struct{ tx *sql.Tx }
 
-func (l lent) exec(query string, args ...any) (sql.Result, error) {
-	return l.tx.ExecContext(context.Background(), query, args...)
+func (l lent) exec(query string, args ...any) (int64, error) {
+	result, err := l.tx.ExecContext(context.Background(), query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
-func (l lent) query(query string, args ...any) (*sql.Rows, error) {
-	return l.tx.QueryContext(context.Background(), query, args...)
+func (l lent) query(query string, args ...any) (rows, error) {
+	list, err := l.tx.QueryContext(context.Background(), query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
 }
 
 // one runs a query for one row; scan gets it.
 func one(r runner, scan func(scanner) error, query string, args ...any) error {
-	rows, err := r.query(query, args...)
+	list, err := r.query(query, args...)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	if !rows.Next() {
-		return errors.Join(rows.Err(), orNoRows(rows.Err()))
+	defer list.Close()
+	if !list.Next() {
+		return errors.Join(list.Err(), orNoRows(list.Err()))
 	}
-	return errors.Join(scan(rows), rows.Close())
+	return errors.Join(scan(list), list.Close())
 }
 
 func orNoRows(err error) error {

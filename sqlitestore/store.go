@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/groupcommit"
 )
 
 // Store is a SQLite file as an onceguard.Store. Open makes one; it is safe for
@@ -28,17 +29,20 @@ type Store struct {
 	warnings []string
 
 	// id is the store's identity as this process knows it; Load replaces it.
-	id     atomic.Pointer[string]
-	closed atomic.Bool
+	id              atomic.Pointer[string]
+	closing, closed atomic.Bool
 
 	// gate holds one token: the right to write, within this process. Queueing
 	// here is fair and cheap; queueing in SQLite is polling, without fairness.
-	gate  chan struct{}
-	owned *session // the writer's connection; only with the gate's token
+	gate    chan struct{}
+	owned   *session      // the writer's connection; only with the gate's token
+	held    held          // likewise
+	commits atomic.Uint64 // of the writer's connection
 
-	lookupRow *sql.Stmt
+	group *groupcommit.Group[onceguard.RequestID, member]
+	rows  *readPool
 
-	write  *sql.DB
+	write  *sql.DB // migrations
 	read   *sql.DB
 	shared *sql.DB // Transact and DB
 }
@@ -122,11 +126,13 @@ func integrity(ctx context.Context, db *sql.DB, check string) error {
 	return nil
 }
 
-// Close implements onceguard.Store. It waits for the write under way.
+// Close implements onceguard.Store. It waits for the calls under way.
 func (s *Store) Close() error {
-	if s.closed.Swap(true) {
+	if s.closing.Swap(true) {
 		return nil
 	}
+	s.group.Close()
+	s.closed.Store(true)
 	s.gate <- struct{}{}
 	defer func() { <-s.gate }()
 	return s.shut()
@@ -136,9 +142,7 @@ func (s *Store) Close() error {
 // the database file, and one that may only query does not.
 func (s *Store) shut() error {
 	var errs []error
-	if s.lookupRow != nil {
-		errs = append(errs, s.lookupRow.Close())
-	}
+	errs = append(errs, s.rows.close())
 	for _, db := range []*sql.DB{s.shared, s.read} {
 		if db != nil {
 			errs = append(errs, db.Close())

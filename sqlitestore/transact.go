@@ -25,10 +25,11 @@ func (s *Store) Transact(ctx context.Context, c onceguard.Claim, fn func(ctx con
 	if a, done, err := s.transactPeek(ctx, op, c); done || err != nil {
 		return a, err
 	}
-	if err := s.enter(ctx); err != nil {
+	release, err := s.enter(ctx)
+	if err != nil {
 		return onceguard.Answer{}, cleanly(op, err)
 	}
-	defer func() { <-s.gate }()
+	defer release()
 
 	// The transaction must not end with the caller's context once it commits,
 	// but until then the caller may give up.

@@ -2,8 +2,6 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,54 +17,72 @@ type txn struct {
 	row   storeRow
 	now   time.Time // read once, with the write lock held
 	wrote bool
+
+	// Whether there is room for a receipt is asked once.
+	roomAsked bool
+	noRoom    error
 }
 
 // insideKey marks the context of a function that Transact runs.
 type insideKey struct{ s *Store }
 
 // enter takes the gate, waiting as long as the busy timeout allows.
-func (s *Store) enter(ctx context.Context) error {
-	if ctx.Value(insideKey{s}) != nil {
-		return refused("", "called inside a transaction of the same store, which holds the write lock: call it after Transact returned")
+func (s *Store) enter(ctx context.Context) (release func(), err error) {
+	if err := s.admitted(ctx); err != nil {
+		return nil, err
 	}
-	if s.closed.Load() {
-		return errClosed
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+	release = func() { <-s.gate }
 	select {
 	case s.gate <- struct{}{}:
-		return nil
+		return release, nil
 	default:
 	}
 	patience := time.NewTimer(s.busy)
 	defer patience.Stop()
 	select {
 	case s.gate <- struct{}{}:
-		return nil
+		return release, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	case <-patience.C:
-		return fmt.Errorf("the store stayed busy for %s: another write of this process does not end", s.busy)
+		return nil, fmt.Errorf("the store stayed busy for %s: another write of this process does not end", s.busy)
 	}
 }
 
-// writing runs fn in one BEGIN IMMEDIATE transaction and returns when it is
-// durable. Nothing is committed, and nothing synced, if fn wrote nothing. ctx
-// bounds the wait for the lock and nothing after it. Every error is a
-// *StoreError; all but those of the commit itself are clean.
-func (s *Store) writing(ctx context.Context, op string, fn func(t *txn) error) (err error) {
-	if err := s.enter(ctx); err != nil {
+// admitted is asked before every write.
+func (s *Store) admitted(ctx context.Context) error {
+	if ctx.Value(insideKey{s}) != nil {
+		return refused("", "called inside a transaction of the same store, which holds the write lock: call it after Transact returned")
+	}
+	if s.closed.Load() {
+		return errClosed
+	}
+	return ctx.Err()
+}
+
+// writing is transaction for a write that travels alone, because it is long.
+func (s *Store) writing(ctx context.Context, op string, fn func(t *txn) error) error {
+	release, err := s.enter(ctx)
+	if err != nil {
 		return cleanly(op, err)
 	}
-	defer func() { <-s.gate }()
+	defer release()
+	err = s.transaction(ctx, fn)
+	return cleanly(op, err)
+}
+
+// transaction runs fn in one BEGIN IMMEDIATE transaction and returns when it is
+// durable. Nothing is committed, and nothing synced, if fn wrote nothing. ctx
+// bounds the wait for the lock and nothing after it. Every error is clean but
+// that of the commit itself, which is a *StoreError and says so. The caller
+// holds the gate's token.
+func (s *Store) transaction(ctx context.Context, fn func(t *txn) error) error {
 	if s.closed.Load() {
-		return cleanly(op, errClosed)
+		return errClosed
 	}
 	c, err := s.session(ctx)
 	if err != nil {
-		return cleanly(op, err)
+		return err
 	}
 	open := true
 	defer func() { // also when fn panics
@@ -74,29 +90,24 @@ func (s *Store) writing(ctx context.Context, op string, fn func(t *txn) error) (
 			s.drop()
 		}
 	}()
-	if err := c.begin(ctx); err != nil {
-		return cleanly(op, err)
+	if err := c.begin(ctx, s.busy); err != nil {
+		return err
 	}
 	t, err := s.opened(c)
 	if err != nil {
-		return cleanly(op, err)
+		return err
 	}
 	if err := fn(t); err != nil {
-		return cleanly(op, err)
+		return err
 	}
 	if !t.wrote {
 		return nil
 	}
-	if err := beforeCommit(op); err != nil {
-		return cleanly(op, err)
-	}
 	if err := c.commit(); err != nil {
-		return commitFailed(op, err)
+		return commitFailed("", err)
 	}
 	open = false
-	if err := afterCommit(op); err != nil {
-		return unclear(op, err)
-	}
+	s.commits.Add(1)
 	return nil
 }
 
@@ -128,13 +139,7 @@ func (s *Store) opened(r runner) (*txn, error) {
 }
 
 // record reads a row; the zero Record where there is none.
-func (t *txn) record(id onceguard.RequestID) (r onceguard.Record, err error) {
-	err = one(t, func(row scanner) (err error) { r, err = scanRecord(row); return err }, selectRow, id[:])
-	if errors.Is(err, sql.ErrNoRows) {
-		return onceguard.Record{}, nil
-	}
-	return r, err
-}
+func (t *txn) record(id onceguard.RequestID) (onceguard.Record, error) { return readRow(t, id) }
 
 // apply writes what a rule decided about the row before.
 func (t *txn) apply(before onceguard.Record, step onceguard.Step) error {
@@ -184,28 +189,51 @@ func (t *txn) put(before onceguard.Record, step onceguard.Step) error {
 		return t.changed(insertRow, values(after)...)
 	}
 	switch step.Transition {
-	case onceguard.T6:
-		return t.changed(renewRow, micros(after.LeaseUntil), after.ID[:], before.Attempt, before.Owner[:])
-	case onceguard.T7, onceguard.T8, onceguard.T9, onceguard.T9b, onceguard.T10:
-		return t.changed(settleRow, after.ID[:], int64(before.State), before.Attempt,
-			int64(after.State), flag(after.UnknownAttempt), maybe(after.LeaseUntil), micros(after.Since),
-			after.SettledBy, after.Reason, after.Result.Type, after.Result.Digest[:], int64(after.Result.Missing), blob(after.Result.Body))
+	case onceguard.T6, onceguard.T7, onceguard.T8, onceguard.T9, onceguard.T9b, onceguard.T10:
+		n, err := t.swap(before, step)
+		if err == nil && n != 1 {
+			err = changedOther(n)
+		}
+		return err
 	}
 	return t.changed(updateRow, append([]any{int64(before.State), before.Attempt}, values(after)...)...)
 }
 
+// swap writes what an owner's word changes, if the row is still as it was
+// before, and returns how many rows that were. What its statements do not
+// compare cannot change while state, attempt and owner stay the same: the
+// transition table has no such line.
+func (t *txn) swap(before onceguard.Record, step onceguard.Step) (n int64, err error) {
+	after := step.Record
+	if step.Transition == onceguard.T6 {
+		n, err = t.exec(renewRow, micros(after.LeaseUntil),
+			before.ID[:], before.Attempt, before.Owner[:], micros(before.LeaseUntil))
+	} else {
+		n, err = t.exec(settleRow,
+			int64(after.State), flag(after.UnknownAttempt), maybe(after.LeaseUntil), micros(after.Since),
+			after.SettledBy, after.Reason, after.Result.Type, after.Result.Digest[:], int64(after.Result.Missing), blob(after.Result.Body),
+			before.ID[:], int64(before.State), before.Attempt, before.Owner[:],
+			flag(before.UnknownAttempt), before.SettledBy, before.Reason)
+	}
+	t.wrote = t.wrote || n > 0
+	return n, err
+}
+
 // changed runs a statement that must touch exactly one row.
 func (t *txn) changed(query string, args ...any) error {
-	result, err := t.exec(query, args...)
+	n, err := t.exec(query, args...)
 	if err != nil {
 		return err
 	}
 	t.wrote = true
-	n, err := result.RowsAffected()
-	if err == nil && n != 1 {
-		err = fmt.Errorf("a guarded statement changed %d rows where the row was read as present: this is a bug in the store", n)
+	if n != 1 {
+		return changedOther(n)
 	}
-	return err
+	return nil
+}
+
+func changedOther(n int64) error {
+	return fmt.Errorf("a guarded statement changed %d rows where the row was read as present: this is a bug in the store", n)
 }
 
 func containsText(err error, text string) bool { return strings.Contains(err.Error(), text) }

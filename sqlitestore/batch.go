@@ -1,0 +1,202 @@
+package sqlitestore
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/onceguard/onceguard"
+)
+
+// flush writes one batch: one transaction, one sync. The write lock is free
+// between batches, for other processes and for Transact.
+func (s *Store) flush(ctx context.Context, batch []member) {
+	release, err := s.enter(ctx)
+	if err != nil {
+		failAll(batch, err)
+		return
+	}
+	defer release()
+	if settles := only[*settling](batch); len(settles) > 0 && !s.bodiesFit() {
+		s.bare(ctx, settles)
+	}
+	if err := s.commitAll(ctx, batch); !isFull(err) {
+		failAll(batch, err)
+		return
+	}
+	s.fullDisk(ctx, batch)
+}
+
+func failAll(batch []member, err error) {
+	for _, m := range batch {
+		m.base().fail(err)
+	}
+}
+
+// only selects the members of one kind.
+func only[M member](batch []member) (list []member) {
+	for _, m := range batch {
+		if _, ok := m.(M); ok {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+var errAgain = errors.New("members were taken out of the batch")
+
+// commitAll decides every member in one transaction: claims first, and the rest
+// in the order of arrival. Its error is the transaction's and holds for each.
+func (s *Store) commitAll(ctx context.Context, batch []member) error {
+	rest := batch
+	for {
+		err := s.transaction(ctx, func(t *txn) error {
+			if err := t.decideAll(rest); err != nil {
+				return err
+			}
+			if stay := passing(rest); len(stay) < len(rest) {
+				rest = stay
+				return errAgain
+			}
+			return nil
+		})
+		if errors.Is(err, errAgain) && len(rest) > 0 {
+			continue
+		}
+		if errors.Is(err, errAgain) {
+			return nil
+		}
+		if err == nil {
+			s.committed(rest)
+		}
+		return err
+	}
+}
+
+func (t *txn) decideAll(batch []member) error {
+	for _, claims := range []bool{true, false} {
+		for _, m := range batch {
+			if _, is := m.(*claiming); is != claims {
+				continue
+			}
+			before := t.wrote
+			t.wrote = false
+			err := m.decide(t)
+			m.base().wrote = t.wrote
+			t.wrote = t.wrote || before
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// passing takes each member that wrote past its failpoint, once, and returns
+// those that may commit.
+func passing(batch []member) []member {
+	stay := batch
+	for i, m := range batch {
+		sl := m.base()
+		if !sl.wrote || sl.passed {
+			if len(stay) < len(batch) {
+				stay = append(stay, m)
+			}
+			continue
+		}
+		sl.passed = true
+		if err := beforeCommit(sl.op); err != nil {
+			if len(stay) == len(batch) {
+				stay = slices.Clone(batch[:i])
+			}
+			sl.reject(err)
+		} else if len(stay) < len(batch) {
+			stay = append(stay, m)
+		}
+	}
+	return stay
+}
+
+// committed remembers what this process now holds, and takes each member past
+// its failpoint.
+func (s *Store) committed(batch []member) {
+	for _, m := range batch {
+		sl := m.base()
+		if !sl.wrote {
+			continue
+		}
+		s.held.learn(&sl.answer)
+		if err := afterCommit(sl.op); err != nil {
+			sl.answer = onceguard.Answer{Err: unclear(sl.op, err)}
+		}
+	}
+}
+
+// bodiesFit says that results may be stored whole. Once the ballast is given
+// back, its space is for outcomes alone.
+func (s *Store) bodiesFit() bool { return s.ballast.whole() || s.short() == nil }
+
+// fullDisk serves a batch that did not fit. Receipts come first, then what
+// belongs to running claims, and new claims last: what is refused is what has
+// not started.
+func (s *Store) fullDisk(ctx context.Context, batch []member) {
+	settles, claims := only[*settling](batch), only[*claiming](batch)
+	s.storeReceipts(ctx, settles, len(settles) == len(batch))
+	others := slices.DeleteFunc(slices.Clone(batch), func(m member) bool {
+		switch m.(type) {
+		case *settling, *claiming:
+			return true
+		}
+		return false
+	})
+	for _, list := range [][]member{others, claims} {
+		if len(list) > 0 {
+			failAll(list, s.commitAll(ctx, list))
+		}
+	}
+}
+
+// storeReceipts halves its list until what fits is stored whole. What does not
+// fit by itself loses its body, and at last the ballast makes room for it.
+func (s *Store) storeReceipts(ctx context.Context, list []member, tried bool) {
+	if len(list) == 0 {
+		return
+	}
+	if !tried {
+		if !s.bodiesFit() {
+			s.bare(ctx, list)
+		}
+		err := s.commitAll(ctx, list)
+		if !isFull(err) {
+			failAll(list, err)
+			return
+		}
+	}
+	if half := len(list) / 2; half > 0 {
+		s.storeReceipts(ctx, list[:half], false)
+		s.storeReceipts(ctx, list[half:], false)
+		return
+	}
+	s.bare(ctx, list)
+	err := s.commitAll(ctx, list)
+	if isFull(err) {
+		if gone := s.ballast.release(); gone != nil {
+			s.log.ErrorContext(ctx, "the ballast file could not be given back", "store", s.path, "error", gone)
+		}
+		err = s.commitAll(ctx, list)
+	}
+	failAll(list, err)
+}
+
+// bare drops the bodies of settlements: on a full disk the outcome counts more.
+func (s *Store) bare(ctx context.Context, settles []member) {
+	dropped := 0
+	for _, m := range settles {
+		if m.(*settling).dropBody() {
+			dropped++
+		}
+	}
+	if dropped > 0 {
+		s.log.WarnContext(ctx, "the disk is full: storing receipts without their results", "store", s.path, "receipts", dropped)
+	}
+}
