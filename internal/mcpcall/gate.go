@@ -1,9 +1,13 @@
 package mcpcall
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/mcppolicy"
@@ -26,12 +30,13 @@ type Options struct {
 	// answer says how a person allows it on the command line.
 	Elicit func(ctx context.Context, c Call, q Question) (bool, error)
 	// RepeatCommand is the command line by which a person allows a repeat; the
-	// request ID is put after it.
+	// request ID is put after it. Default "onceguard mcp repeat".
 	RepeatCommand string
 	// NoHelpers keeps the two helper tools out of tools/list and unanswered.
 	NoHelpers bool
 	// StatusTool and OpenTool name the helper tools; RepeatArgument names the
 	// argument that guarded tools get. Change them where a server uses the names.
+	// Defaults: onceguard_status, onceguard_open, onceguard_repeat.
 	StatusTool, OpenTool, RepeatArgument string
 	// Log takes warnings, such as a changed tool definition. Default: slog.Default.
 	Log *slog.Logger
@@ -45,57 +50,119 @@ type Question struct {
 }
 
 // Gate is the engine for one MCP server. It is safe for concurrent use.
-type Gate struct{}
+type Gate struct {
+	guard  *onceguard.Guard
+	policy *mcppolicy.Policy
+	opts   Options
+	secret secret
+	sealed bool // the store encrypts results
+	seen   *seen
+
+	running sync.WaitGroup
+}
 
 // New makes a gate. It reads from the store which tool definitions were seen
 // before, so that what passes without the guard does not depend on a restart.
 func New(ctx context.Context, g *onceguard.Guard, p *mcppolicy.Policy, o Options) (*Gate, error) {
-	return &Gate{}, nil
+	for _, d := range []struct {
+		at    *string
+		value string
+	}{
+		{&o.RepeatCommand, "onceguard mcp repeat"},
+		{&o.StatusTool, "onceguard_status"},
+		{&o.OpenTool, "onceguard_open"},
+		{&o.RepeatArgument, "onceguard_repeat"},
+	} {
+		if *d.at == "" {
+			*d.at = d.value
+		}
+	}
+	if o.StatusTool == o.OpenTool {
+		return nil, fmt.Errorf("both helper tools are named %q; give each its own name", o.StatusTool)
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	gate := &Gate{guard: g, policy: p, opts: o}
+	if p.Server == "" {
+		return nil, fmt.Errorf("the policy has no server name; make it with mcppolicy.Load or mcppolicy.Default")
+	}
+	key, err := g.DerivedKey(ctx, "mcp/1")
+	if err != nil {
+		return nil, err
+	}
+	gate.secret = key
+	probe := []byte("probe")
+	sealed, err := g.SealResult(ctx, onceguard.RequestID{}, typeJSON, probe)
+	if err != nil {
+		return nil, err
+	}
+	gate.sealed = !bytes.Equal(sealed.Body, probe)
+	if gate.seen, err = gate.loadSeen(ctx); err != nil {
+		return nil, fmt.Errorf("reading the tool definitions seen before: %w", err)
+	}
+	return gate, nil
 }
 
 // Decide is quick and reads nothing.
-func (g *Gate) Decide(tool string) Decision { return Guard }
-
-// Do takes a guarded call through the ladder and returns what to answer. It
-// returns when there is an answer or ctx ends; ctx stands for the client's
-// presence. A call that was forwarded goes on without its client, and its
-// outcome is stored.
-func (g *Gate) Do(ctx context.Context, c Call, up Upstream) Reply { return Reply{} }
-
-// Delivered says that the reply was written to the client, whole and without an
-// error. It returns when that is durable. Losing it is safe: a repeat of the
-// call is then answered with the receipt, as a retry is.
-func (g *Gate) Delivered(ctx context.Context, h Handle) error { return nil }
-
-// Acknowledged says that the client whom the reply was written to has sent
-// another request since, other than a repeat of the same call.
-func (g *Gate) Acknowledged(ctx context.Context, h Handle) error { return nil }
-
-// Tools sees the result of a tools/list and returns it as the client shall see
-// it: the same bytes, but for the repeat argument in the schemas of guarded
-// tools and the helper tools at the list's end.
-func (g *Gate) Tools(ctx context.Context, result json.RawMessage) json.RawMessage { return result }
-
-// Helper answers a call of one of the helper tools; params are those of the
-// tools/call. They read, and change nothing.
-func (g *Gate) Helper(ctx context.Context, principal string, params json.RawMessage) Reply {
-	return Reply{}
-}
-
-// Task sees the result of a tasks/get, tasks/result, tasks/update or
-// tasks/cancel, with the request's params, and settles the receipt of the call
-// whose task has ended.
-func (g *Gate) Task(ctx context.Context, principal, method string, params, result json.RawMessage) error {
-	return nil
+func (g *Gate) Decide(tool string) Decision {
+	if !g.opts.NoHelpers && (tool == g.opts.StatusTool || tool == g.opts.OpenTool) && !g.seen.upstreamHas(tool) {
+		return Own
+	}
+	if g.passes(tool) {
+		return Pass
+	}
+	return Guard
 }
 
 // Close waits until forwarded calls are settled or ctx ends. It does not close
 // the guard.
-func (g *Gate) Close(ctx context.Context) error { return nil }
+func (g *Gate) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		g.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("tool calls are still running; they become uncertain if this process ends now: %w", context.Cause(ctx))
+	}
+}
 
-// Redeem lets the next call that repeats the receipt id happen once more, in
-// the name of a person: by and why are kept as evidence and shown. It refuses
-// receipts that did not succeed or were repeated already.
-func Redeem(ctx context.Context, g *onceguard.Guard, id onceguard.RequestID, by, why string) error {
-	return nil
+// scoped is the guard of a principal's receipts.
+func (g *Gate) scoped(principal string) *onceguard.Guard {
+	if principal == "" {
+		return g.guard
+	}
+	return g.guard.Scoped(g.guard.Scope() + "/" + g.secret.short("principal", principal))
+}
+
+// Actions of the gate's rows.
+const (
+	actionCall = "mcp"      // receipts of calls
+	actionName = "mcp-name" // names bound to them
+	actionTool = "mcp-tool" // tool definitions seen
+)
+
+// action is the action of a tool's receipts: mcp/SERVER/TOOL.
+func (g *Gate) action(tool string) string { return g.actionOf(actionCall, tool) }
+
+// actionOf keeps a tool's name where an action can hold it, and else its digest.
+func (g *Gate) actionOf(kind, tool string) string {
+	action := kind + "/" + g.policy.Server
+	if tool == "" {
+		return action
+	}
+	plain := len(action)+1+len(tool) <= onceguard.MaxActionLen
+	for i := range len(tool) {
+		c := tool[i]
+		plain = plain && ('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-' || c == '/')
+	}
+	if !plain {
+		d := sha256.Sum256([]byte(tool))
+		tool = "sha256-" + hex.EncodeToString(d[:16])
+	}
+	return action + "/" + tool
 }

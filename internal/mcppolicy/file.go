@@ -82,8 +82,12 @@ func (e entry) over(d entry) entry {
 	pick(&e.CancelSafe, d.CancelSafe)
 	pick(&e.Result, d.Result)
 	for _, s := range []struct{ own, given *span }{
-		{&e.Wait, &d.Wait}, {&e.AnswerWithin, &d.AnswerWithin}, {&e.MaxRun, &d.MaxRun}, {&e.Lease, &d.Lease},
-		{&e.ResultRetention, &d.ResultRetention}, {&e.IdentityRetention, &d.IdentityRetention},
+		{&e.Wait, &d.Wait},
+		{&e.AnswerWithin, &d.AnswerWithin},
+		{&e.MaxRun, &d.MaxRun},
+		{&e.Lease, &d.Lease},
+		{&e.ResultRetention, &d.ResultRetention},
+		{&e.IdentityRetention, &d.IdentityRetention},
 	} {
 		pick(s.own, *s.given)
 	}
