@@ -2,11 +2,16 @@ package onceguard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/onceguard/onceguard/internal/fault"
 )
+
+// errSuperseded is the ending of an attempt that ran and is no longer the one
+// that counts.
+var errSuperseded = errors.New("another attempt superseded this one")
 
 // run executes one granted attempt on the caller's goroutine and settles it.
 // superseded is true when another attempt owns the request by now: the caller
@@ -130,6 +135,11 @@ func (c *call) finish(ctx context.Context, s Settlement, raw any, err error, too
 // settled answers the owner from what the store has. Whatever a caller is told
 // is the stored receipt, also when somebody else wrote it first.
 func (c *call) settled(ctx context.Context, s Settlement, a Answer, raw any, err error, took time.Duration) (ending, bool) {
+	if match, known := a.Record.matches(c.claim); known && !match {
+		// This attempt was given back, by its owner or by a lookup, and another
+		// input has the request since: its receipt is not this caller's.
+		return c.afterRun(c.mismatch(ctx), s.Verb != SettleReleased), false
+	}
 	ev := c.event(EventSettled, a.Record)
 	ev.Transition, ev.Took = a.Transition, took
 	switch a.Outcome {
@@ -160,7 +170,10 @@ func (c *call) settled(ctx context.Context, s Settlement, a Answer, raw any, err
 			// it again; this one, which just did, must not.
 			return ending{record: a.Record, raw: raw, err: c.uncertain(ctx, a.Record, err)}, false
 		}
-		return ending{}, true
+		if s.Verb == SettleReleased {
+			return ending{}, true // this attempt did nothing
+		}
+		return ending{err: errSuperseded}, true
 	default: // Missing
 		ev.Kind, ev.Detail = EventForgotten, "the store has no row for a claim that it acknowledged"
 		c.observe(ctx, ev)

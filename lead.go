@@ -2,6 +2,7 @@ package onceguard
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/onceguard/onceguard/internal/fault"
@@ -12,6 +13,8 @@ import (
 // the flight however it ends, a panic of the effect included.
 func (c *call) lead(ctx, wait context.Context, fl *flight) (end ending) {
 	defer func() { c.flights.land(c.claim.ID, fl, end) }()
+	ran := false // under an attempt that another one superseded
+	defer func() { end = c.afterRun(end, ran) }()
 	if c.transact != nil {
 		return c.leadTx(ctx, wait)
 	}
@@ -30,6 +33,7 @@ func (c *call) lead(ctx, wait context.Context, fl *flight) (end ending) {
 			if !superseded {
 				return end
 			}
+			ran = ran || end.err != nil
 		case Settled:
 			c.remember(g.answer, sent, timed)
 			return c.replay(ctx, g.answer.Record)
@@ -48,6 +52,21 @@ func (c *call) lead(ctx, wait context.Context, fl *flight) (end ending) {
 			}
 		}
 	}
+}
+
+// afterRun corrects what a later try of this call came to. Its own effect ran
+// under an attempt that another one superseded, so that "nothing was run" would
+// not be true, however this try failed.
+func (c *call) afterRun(end ending, ran bool) ending {
+	var e *Error
+	if !ran || !errors.As(end.err, &e) || e.MayHaveRun {
+		return end
+	}
+	honest := c.fail(ErrUncertain, true, "this call ran the effect, another attempt superseded it, and then: "+e.Code.Error(), end.err)
+	if e.Code != ErrMismatch {
+		honest.State = Claimed // by the other attempt
+	}
+	return ending{record: end.record, raw: end.raw, err: honest}
 }
 
 // parkDead parks an at-most-once claim at once when all processes that hold it

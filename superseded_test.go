@@ -1,0 +1,75 @@
+package onceguard_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/onceguard/onceguard"
+)
+
+// The simulation found both: what a call is told after another attempt took
+// its request over.
+
+func TestSupersededCallDoesNotSayThatNothingRan(t *testing.T) {
+	virtual(t, func(w *world) {
+		r := under(onceguard.SafeRetry(time.Hour, onceguard.RefusalsForgotten), "7")
+		end := w.running(w.guard, r, refund{}, errors.New("504 from the provider"))
+		w.jumped.Add(int64(2 * onceguard.DefaultLease))
+		other := w.another()
+		second := make(chan struct{})
+		go func() {
+			defer close(second)
+			_, _ = onceguard.Do(w.ctx, other, r, func(context.Context, *onceguard.Attempt) (refund, error) {
+				time.Sleep(time.Minute)
+				return refund{"re_1", 500}, nil
+			})
+		}()
+		for w.record(r).Attempt < 2 {
+			time.Sleep(time.Second)
+		}
+		w.store.set(func(op string, _ int) fate {
+			if op == "claim" {
+				return down
+			}
+			return reach
+		})
+		e := w.want(end().err, onceguard.ErrUncertain)
+		if !e.MayHaveRun {
+			t.Errorf("%v says that nothing ran, and it did", e)
+		}
+		w.store.set(nil)
+		<-second
+		w.close(other)
+	})
+}
+
+func TestReleasedAttemptGetsNoOtherInputsReceipt(t *testing.T) {
+	virtual(t, func(w *world) {
+		// The release is applied and its answer lost; before it is sent again, a
+		// call with another input has won and settled.
+		w.store.set(func(op string, n int) fate {
+			if op != "settle" || n > 1 {
+				return reach
+			}
+			go func() {
+				other := request("7")
+				other.Input = map[string]any{"cents": 999}
+				g := w.another()
+				defer w.close(g)
+				for w.record(other).State != onceguard.Released {
+					time.Sleep(time.Microsecond)
+				}
+				if _, err := onceguard.Do(w.ctx, g, other, w.ok()); err != nil {
+					t.Error(err)
+				}
+			}()
+			return lostAfter
+		})
+		rec, err := w.do(request("7"), w.act(refund{}, onceguard.NotExecuted(errors.New("cannot dial"))))
+		if e := w.want(err, onceguard.ErrMismatch); e.MayHaveRun || rec.Value != (refund{}) {
+			t.Errorf("got %+v, %v", rec, e)
+		}
+	})
+}
