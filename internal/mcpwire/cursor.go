@@ -3,6 +3,7 @@ package mcpwire
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 )
 
 // cursor walks over bytes that json.Valid has accepted, which spares it every
@@ -96,20 +97,25 @@ func decoded(raw []byte) string {
 	return s
 }
 
-// Member returns the raw value of a member of a raw JSON object, the last of
-// several, and how many there are; letters count. It returns nil and 0 where b is
-// no object or has no such member.
-func Member(b []byte, name string) (value []byte, n int) {
+// Sole returns the raw value of a member of a raw JSON object. It reports false
+// where there is none, and where readers may disagree which one counts: it stands
+// twice, or once more in other letters ("Name"), which some readers do not tell
+// apart.
+func Sole(b []byte, name string) ([]byte, bool) {
 	if c := (cursor{b: b}); c.peek() != '{' || !json.Valid(b) {
-		return nil, 0
+		return nil, false
 	}
+	var value []byte
+	n := 0
 	each(b, func(at, v []byte) {
-		if decoded(at) == name {
-			value = v
+		if text := decoded(at); strings.EqualFold(text, name) {
 			n++
+			if text == name {
+				value = v
+			}
 		}
 	})
-	return value, n
+	return value, n == 1 && value != nil
 }
 
 // Text returns a raw JSON string's text, and whether it is one.

@@ -11,6 +11,7 @@ type Glance struct {
 	Tool    []byte // raw, the member name of params
 	IsError []byte // raw, the member isError of result
 	Answer  bool   // has a result or an error
+	Result  bool   // has a result
 	Array   bool   // a batch
 
 	stack []byte // the open brackets
@@ -102,9 +103,6 @@ func (g *Glance) open(c byte) {
 	if len(g.stack) == 0 && c == '[' {
 		g.Array = true
 	}
-	if len(g.stack) == 1 {
-		g.member()
-	}
 	if len(g.stack) < maxDepth {
 		g.stack = append(g.stack, c)
 	}
@@ -118,12 +116,15 @@ func (g *Glance) token() {
 		if depth > 0 && depth < len(g.names) {
 			g.names[depth] = decoded(g.text)
 		}
+		if n := g.names[1]; depth == 1 && !g.Array && (n == "result" || n == "error") {
+			g.Answer = true
+			g.Result = g.Result || n == "result"
+		}
 		g.name = false
 		return
 	}
 	switch {
 	case depth == 1:
-		g.member()
 		switch g.names[1] {
 		case "id":
 			g.ID = append([]byte(nil), g.text...)
@@ -134,12 +135,5 @@ func (g *Glance) token() {
 		g.Tool = append([]byte(nil), g.text...)
 	case depth == 2 && g.inObject() && g.names[1] == "result" && g.names[2] == "isError":
 		g.IsError = append([]byte(nil), g.text...)
-	}
-}
-
-// member is called where a value of the envelope begins or ends.
-func (g *Glance) member() {
-	if n := g.names[1]; !g.Array && (n == "result" || n == "error") {
-		g.Answer = true
 	}
 }

@@ -3,6 +3,7 @@ package mcpwire
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
 )
 
@@ -154,9 +155,29 @@ func (m *Message) Calls(method string) bool {
 	return m.Kind == Invalid && mentions(m.Raw, method)
 }
 
-// mentions looks for a method's name in bytes that are no message. Escapes could
-// spell it too, so they count.
+// mentions looks for a method's name in bytes that are no message, also where
+// escapes spell it.
 func mentions(b []byte, method string) bool {
-	return bytes.Contains(b, []byte(method)) || len(bytes.TrimSpace(b)) > 0 &&
-		(bytes.Contains(b, []byte(`\u`)) || bytes.Contains(b, []byte(`\/`))) && bytes.ContainsAny(b, "{[")
+	if bytes.IndexByte(b, '\\') < 0 {
+		return bytes.Contains(b, []byte(method))
+	}
+	plain := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		switch rest := b[i:]; {
+		case bytes.HasPrefix(rest, []byte(`\/`)):
+			plain = append(plain, '/')
+			i++
+		case bytes.HasPrefix(rest, []byte(`\u00`)) && len(rest) >= 6:
+			c, err := strconv.ParseUint(string(rest[4:6]), 16, 8)
+			if err != nil {
+				plain = append(plain, b[i])
+				continue
+			}
+			plain = append(plain, byte(c))
+			i += 5
+		default:
+			plain = append(plain, b[i])
+		}
+	}
+	return bytes.Contains(plain, []byte(method))
 }

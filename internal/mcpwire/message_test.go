@@ -79,6 +79,8 @@ func TestCalls(t *testing.T) {
 		`{"id":1,"method":"x","params":{"a":"tools/call"}}`:         false,
 		`{"id":1,"method":"tools/list"}`:                            false,
 		`Starting the server at C:\users\me`:                        false,
+		`{"id":"\u0061","method":"other",`:                          false,
+		`{"id":1,"method":"\u00tools/calling`:                       true,
 		"\n":                                                        false,
 		`{"id":1,"result":{"content":[{"text":"use tools/call"}]}}`: false,
 	} {
@@ -124,14 +126,13 @@ func TestIDKey(t *testing.T) {
 	}
 }
 
-func TestMember(t *testing.T) {
-	v, n := Member([]byte(`{"a":1,"b":{"a":2},"\u0061":[3]}`), "a")
-	if string(v) != "[3]" || n != 2 {
-		t.Errorf("got %s, %d", v, n)
+func TestSole(t *testing.T) {
+	if v, ok := Sole([]byte(`{"b":{"a":2}, "\u0061" : [3] }`), "a"); string(v) != "[3]" || !ok {
+		t.Errorf("got %s, %v", v, ok)
 	}
-	for _, in := range []string{`[1]`, ``, `{"b":1}`, `{"a":`, `"a"`} {
-		if v, n := Member([]byte(in), "a"); v != nil || n != 0 {
-			t.Errorf("%s: got %s, %d", in, v, n)
+	for _, in := range []string{`[1]`, ``, `{"b":1}`, `{"a":`, `"a"`, `{"A":1}`, `{"a":1,"a":1}`, `{"a":1,"A":1}`} {
+		if v, ok := Sole([]byte(in), "a"); ok {
+			t.Errorf("%s: got %s", in, v)
 		}
 	}
 	if s, ok := Text([]byte(` "x\n" `)); s != "x\n" || !ok {

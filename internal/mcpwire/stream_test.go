@@ -61,17 +61,18 @@ func TestLinesReportAFailedRead(t *testing.T) {
 func TestGlance(t *testing.T) {
 	for in, want := range map[string]Glance{
 		`{"jsonrpc":"2.0","id":1.5,"method":"tools/call","params":{"arguments":{"name":"no"},"name":"pay"}}`: {Method: []byte(`"tools/call"`), ID: []byte("1.5"), Tool: []byte(`"pay"`)},
-		`{"result":{"content":[{"isError":false,"text":"}"}],"isError":true},"jsonrpc":"2.0","id":"a\"b"}`:   {ID: []byte(`"a\"b"`), IsError: []byte("true"), Answer: true},
+		`{"result":{"content":[{"isError":false,"text":"}"}],"isError":true},"jsonrpc":"2.0","id":"a\"b"}`:   {ID: []byte(`"a\"b"`), IsError: []byte("true"), Answer: true, Result: true},
 		`{"error":{"code":1,"id":5},"id":null}`: {ID: []byte("null"), Answer: true},
 		`[{"id":1,"method":"m"}]`:               {Array: true},
-		`{"result":"x","id":1}`:                 {ID: []byte("1"), Answer: true},
+		`{"result":"x`:                          {Answer: true, Result: true}, // as soon as the name is there
+		`{"result":"x","id":1}`:                 {ID: []byte("1"), Answer: true, Result: true},
 		`{"params":["name","x"],"id":2}`:        {ID: []byte("2")},
 	} {
 		var g Glance
 		for i := range len(in) {
 			_, _ = g.Write([]byte{in[i]})
 		}
-		got := Glance{Method: g.Method, ID: g.ID, Tool: g.Tool, IsError: g.IsError, Answer: g.Answer, Array: g.Array}
+		got := Glance{Method: g.Method, ID: g.ID, Tool: g.Tool, IsError: g.IsError, Answer: g.Answer, Result: g.Result, Array: g.Array}
 		if g.Array {
 			got.Method, got.ID = nil, nil // of members, which a batch has several of
 		}
