@@ -11,10 +11,16 @@ import (
 // flush writes one batch: one transaction, one sync. The write lock is free
 // between batches, for other processes and for Transact.
 func (s *Store) flush(ctx context.Context, batch []member) {
-	release, err := s.enter(ctx)
-	if err != nil {
-		failAll(batch, err)
-		return
+	release, free := s.enterNow()
+	if !free {
+		if batch = s.readFirst(ctx, batch); len(batch) == 0 {
+			return
+		}
+		var err error
+		if release, err = s.enter(ctx); err != nil {
+			failAll(batch, err)
+			return
+		}
 	}
 	defer release()
 	if settles := only[*settling](batch); len(settles) > 0 && !s.bodiesFit() {
@@ -43,14 +49,51 @@ func only[M member](batch []member) (list []member) {
 	return list
 }
 
+// pending leaves out members that have their answer.
+func pending(batch []member) []member {
+	for i, m := range batch {
+		if m.base().done {
+			rest := slices.Clone(batch[:i])
+			for _, m := range batch[i:] {
+				if !m.base().done {
+					rest = append(rest, m)
+				}
+			}
+			return rest
+		}
+	}
+	return batch
+}
+
+// readFirst answers claims from plain reads, where the lock has to be waited
+// for: whoever asks for what is known must not wait for it. It returns the
+// others. Each claim is read once.
+func (s *Store) readFirst(ctx context.Context, batch []member) []member {
+	for _, m := range batch {
+		if c, ok := m.(*claiming); ok && !c.read {
+			c.read = true
+			if a, found, err := s.peekClaim(ctx, &c.claim); err == nil && found {
+				c.answer, c.done = a, true
+			}
+		}
+	}
+	return pending(batch)
+}
+
 var errAgain = errors.New("members were taken out of the batch")
 
 // commitAll decides every member in one transaction: claims first, and the rest
 // in the order of arrival. Its error is the transaction's and holds for each.
 func (s *Store) commitAll(ctx context.Context, batch []member) error {
-	rest := batch
+	rest := pending(batch)
+	taken := func() error {
+		if rest = s.readFirst(ctx, rest); len(rest) == 0 {
+			return errAgain
+		}
+		return nil
+	}
 	for {
-		err := s.transaction(ctx, func(t *txn) error {
+		err := s.transaction(ctx, taken, func(t *txn) error {
 			if err := t.decideAll(rest); err != nil {
 				return err
 			}
@@ -110,6 +153,7 @@ func passing(batch []member) []member {
 				stay = slices.Clone(batch[:i])
 			}
 			sl.reject(err)
+			sl.done = true
 		} else if len(stay) < len(batch) {
 			stay = append(stay, m)
 		}
@@ -125,7 +169,7 @@ func (s *Store) committed(batch []member) {
 		if !sl.wrote {
 			continue
 		}
-		s.held.learn(&sl.answer)
+		s.held.learn(sl)
 		if err := afterCommit(sl.op); err != nil {
 			sl.answer = onceguard.Answer{Err: unclear(sl.op, err)}
 		}

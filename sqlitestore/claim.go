@@ -2,7 +2,6 @@ package sqlitestore
 
 import (
 	"context"
-	"time"
 
 	"github.com/onceguard/onceguard"
 )
@@ -11,6 +10,7 @@ import (
 type claiming struct {
 	slot
 	claim onceguard.Claim
+	read  bool // a plain read found no answer
 }
 
 func (m *claiming) size() int { return overhead + len(m.claim.Input) }
@@ -18,9 +18,9 @@ func (m *claiming) size() int { return overhead + len(m.claim.Input) }
 // Claim implements onceguard.Store: the claims of a call travel in one
 // transaction with what other calls of this process write at the same time.
 //
-// It reads first. What the rule answers from the row without writing (a replay,
-// a lease that runs, a mismatch) takes no write lock: a read sees everything
-// that was committed before it began, which is all that such an answer claims.
+// What the rule answers from the row without writing (a replay, a lease that
+// runs, a mismatch) never waits for the write lock: a read sees everything that
+// was committed before it began, which is all that such an answer claims.
 func (s *Store) Claim(ctx context.Context, claims []onceguard.Claim) ([]onceguard.Answer, error) {
 	const op = "claim"
 	for i := range claims {
@@ -30,11 +30,36 @@ func (s *Store) Claim(ctx context.Context, claims []onceguard.Claim) ([]onceguar
 	}
 	return each(ctx, s, op, claims, question[onceguard.Claim]{
 		id:   func(c *onceguard.Claim) onceguard.RequestID { return c.ID },
-		peek: func(r *onceguard.Record, c *onceguard.Claim, now time.Time) onceguard.Step { return r.Claim(*c, now) },
-		member: func(c *onceguard.Claim) member {
-			return &claiming{slot{op: op, id: c.ID}, *c}
+		peek: s.peekFirst,
+		member: func(c *onceguard.Claim, read bool) member {
+			return &claiming{slot: slot{op: op, id: c.ID}, claim: *c, read: read}
 		},
 	})
+}
+
+// peekFirst reads where that is likely to pay.
+func (s *Store) peekFirst(ctx context.Context, c *onceguard.Claim) (a onceguard.Answer, found, read bool, err error) {
+	if !s.look.first() {
+		return a, false, false, nil
+	}
+	a, found, err = s.peekClaim(ctx, c)
+	return a, found, true, err
+}
+
+// peekClaim answers a claim from a plain read, if the rule neither writes nor
+// adds evidence.
+func (s *Store) peekClaim(ctx context.Context, c *onceguard.Claim) (a onceguard.Answer, found bool, err error) {
+	r, err := s.peek(ctx, c.ID)
+	if err != nil || r.State == onceguard.Absent {
+		return a, false, err
+	}
+	s.look.hit()
+	now := s.now()
+	step := r.Claim(*c, now)
+	if step.Outcome == onceguard.Granted || step.Write || len(step.Evidence) > 0 {
+		return a, false, nil
+	}
+	return step.Answer(now), true, s.file.check() // what was read counts only in the right file
 }
 
 // decide tries T1 first, with one statement: of most claims there is no row. One
@@ -50,12 +75,22 @@ func (m *claiming) decide(t *txn) error {
 			return err
 		case n == 1:
 			m.answer = step.Answer(t.now)
+			m.row = t.last()
 			return nil
 		}
+		t.s.look.hit()
 	}
 	return m.judge(t, func(t *txn, r onceguard.Record) (onceguard.Step, error) {
 		return t.granting(r.Claim(m.claim, t.now), m.claim)
 	})
+}
+
+// last is where the latest insert put its row.
+func (t *txn) last() int64 {
+	if c, ok := t.runner.(*session); ok {
+		return c.last
+	}
+	return 0
 }
 
 // first inserts the record of a first claim, unless the request has a row.

@@ -2,7 +2,6 @@ package sqlitestore
 
 import (
 	"context"
-	"time"
 
 	"github.com/onceguard/onceguard"
 )
@@ -10,12 +9,11 @@ import (
 // question says how one kind of call is decided for one member.
 type question[Q any] struct {
 	id func(*Q) onceguard.RequestID
-	// peek, if set, is the rule on a plain read: its answer counts where the
-	// rule neither writes nor adds evidence.
-	peek func(*onceguard.Record, *Q, time.Time) onceguard.Step
+	// peek, if set, may answer from a plain read. read says that it tried.
+	peek func(context.Context, *Q) (a onceguard.Answer, found, read bool, err error)
 	// member is what travels where reading is not enough. It keeps nothing of
 	// the caller's slice, since the caller may leave before it is written.
-	member func(*Q) member
+	member func(q *Q, read bool) member
 }
 
 // each answers a slice: first what can be answered by reading, then the rest
@@ -31,18 +29,20 @@ func each[Q any](ctx context.Context, s *Store, op string, list []Q, q question[
 	rest := make([]member, 0, len(list))
 	place := make([]int, 0, 8) // of rest in out
 	for i := range list {
+		read := false
 		if q.peek != nil {
-			step, now, err := peeked(ctx, s, &list[i], q)
+			a, found, tried, err := q.peek(ctx, &list[i])
 			if err != nil {
 				out[i].Err = cleanly(op, err)
 				continue
 			}
-			if !now.IsZero() {
-				out[i] = step.Answer(now)
+			if found {
+				out[i] = a
 				continue
 			}
+			read = tried
 		}
-		rest, place = append(rest, q.member(&list[i])), append(place, i)
+		rest, place = append(rest, q.member(&list[i], read)), append(place, i)
 	}
 	if len(rest) == 0 {
 		return out, nil
@@ -54,20 +54,6 @@ func each[Q any](ctx context.Context, s *Store, op string, list []Q, q question[
 		out[place[i]] = m.base().result()
 	}
 	return out, nil
-}
-
-// peeked answers one member from a plain read; the time is zero where that does
-// not do.
-func peeked[Q any](ctx context.Context, s *Store, member *Q, q question[Q]) (step onceguard.Step, now time.Time, err error) {
-	r, err := s.peek(ctx, q.id(member))
-	if err != nil || r.State == onceguard.Absent {
-		return step, now, err
-	}
-	now = s.now()
-	if step = q.peek(&r, member, now); step.Outcome != onceguard.Granted && !step.Write && len(step.Evidence) == 0 {
-		return step, now, s.file.check() // what was read counts only in the right file
-	}
-	return step, time.Time{}, nil
 }
 
 // distinct refuses a call that names a request twice: its second member would

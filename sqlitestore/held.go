@@ -10,10 +10,16 @@ const maxHeld = 8192
 // settling one is one statement and no reading. It is never believed: the
 // statement compares with the file whatever can have changed meanwhile, and
 // where it finds a difference the row is read. Only with the gate's token.
-type held map[onceguard.RequestID]*onceguard.Record
+type held map[onceguard.RequestID]holding
+
+type holding struct {
+	record *onceguard.Record
+	row    int64 // 0 if it is not known
+}
 
 // learn keeps what a committed answer says about a request, if its owner asked.
-func (h held) learn(a *onceguard.Answer) {
+func (h held) learn(s *slot) {
+	a := &s.answer
 	r := &a.Record
 	if a.Err != nil {
 		return
@@ -29,7 +35,7 @@ func (h held) learn(a *onceguard.Answer) {
 			break
 		}
 	}
-	h[r.ID] = r
+	h[r.ID] = holding{r, s.row}
 }
 
 // own lets the rule judge a record that this process remembers, and writes what
@@ -39,11 +45,11 @@ func (s *slot) own(t *txn, rule func(*txn, onceguard.Record) (onceguard.Step, er
 	if !ok {
 		return s.judge(t, rule)
 	}
-	step, err := rule(t, *before)
+	step, err := rule(t, *before.record)
 	if err != nil || !step.Write || len(step.Evidence) > 0 {
 		return s.judge(t, rule)
 	}
-	n, err := t.swap(*before, step)
+	n, err := t.swap(before.record, before.row, step)
 	switch {
 	case isMember(err):
 		s.reject(err)
@@ -52,6 +58,7 @@ func (s *slot) own(t *txn, rule func(*txn, onceguard.Record) (onceguard.Step, er
 		return err
 	case n == 1:
 		s.answer = step.Answer(t.now)
+		s.row = before.row
 		return nil
 	}
 	return s.judge(t, rule)

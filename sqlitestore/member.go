@@ -25,8 +25,10 @@ type slot struct {
 	answer onceguard.Answer
 	lost   *onceguard.StoreError // why its transaction failed
 
-	wrote  bool // in the transaction under way
-	passed bool // its failpoint before the commit was reached
+	row    int64 // where an insert put it; 0 if it is not known
+	done   bool  // the answer stands, whatever becomes of the transaction
+	wrote  bool  // in the transaction under way
+	passed bool  // its failpoint before the commit was reached
 }
 
 func (s *slot) base() *slot { return s }
@@ -100,7 +102,7 @@ func (s *slot) result() onceguard.Answer {
 // fail notes why the member's transaction was lost; nil takes it back.
 func (s *slot) fail(err error) {
 	s.lost = nil
-	if err == nil {
+	if err == nil || s.done {
 		return
 	}
 	if !errors.As(cleanly(s.op, err), &s.lost) {

@@ -40,6 +40,10 @@ const settleRow = `UPDATE onceguard_receipt SET state = ?, unknown_attempt = ?, 
 	settled_by = ?, reason = ?, result_type = ?, result_digest = ?, result_gap = ?, result_body = ?
 WHERE request_id = ? AND state = ? AND attempt = ? AND owner = ? AND unknown_attempt = ? AND settled_by = ? AND reason = ?`
 
+// settleAt is settleRow for one who knows where the row lies. Row IDs change
+// when a file is vacuumed; it then changes nothing.
+const settleAt = settleRow + ` AND rowid = ?`
+
 // updateRow takes values after its own condition, so their numbers start at 3.
 const updateRow = `UPDATE onceguard_receipt SET
 	fingerprint_version = ?7, fingerprint_key = ?8, fingerprint_sum = ?9,

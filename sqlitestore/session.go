@@ -25,6 +25,7 @@ type session struct {
 	conn     driver.Conn
 	prepared map[string]statement
 	args     []driver.NamedValue // reused: no statement keeps its arguments
+	last     int64               // row ID of the latest insert
 }
 
 // statement is what the driver's statements can do.
@@ -65,11 +66,28 @@ func (s *Store) session(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.exec("PRAGMA busy_timeout = 0"); err != nil { // begin waits itself
-		return nil, errors.Join(err, c.close())
+	for _, setting := range []string{
+		"busy_timeout = 0",    // await waits itself
+		"cache_size = -16000", // KiB: new requests hit the pages of the index at random
+		fmt.Sprint("wal_autocheckpoint = ", s.logPages()),
+	} {
+		if _, err := c.exec("PRAGMA " + setting); err != nil {
+			return nil, errors.Join(err, c.close())
+		}
 	}
 	s.owned = c
 	return c, nil
+}
+
+// logPages is how long the write-ahead log grows before it is moved into the
+// database: the longer, the fewer times the same page is moved. It stays below
+// the reserve, which is what the disk is expected to have.
+func (s *Store) logPages() int64 {
+	const page, usual, most = 4096, 1000, 4000
+	if s.reserve <= 0 {
+		return most
+	}
+	return min(max(s.reserve/page, usual), most)
 }
 
 // drop throws the writer's connection away.
@@ -106,6 +124,9 @@ func (c *session) exec(query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if c.last, err = result.LastInsertId(); err != nil {
+		return 0, err
+	}
 	return result.RowsAffected()
 }
 
@@ -129,21 +150,22 @@ func (c *session) named(args []any) []driver.NamedValue {
 	return c.args
 }
 
-// begin waits for the write lock, as long as ctx and patience allow. The wait
+// begin takes the write lock, or says that it is taken.
+func (c *session) begin() error {
+	_, err := c.exec("BEGIN IMMEDIATE")
+	return err
+}
+
+// await waits for the write lock, as long as ctx and patience allow. The wait
 // is ours and not SQLite's: that of SQLite grows to a tenth of a second, in
 // which a busy neighbour commits many times without its turn ever coming.
-func (c *session) begin(ctx context.Context, patience time.Duration) error {
+func (c *session) await(ctx context.Context, patience time.Duration) error {
 	const longest = 4 * time.Millisecond
 	pause := 250 * time.Microsecond
-	var until time.Time
+	until := time.Now().Add(patience)
 	for {
-		_, err := c.exec("BEGIN IMMEDIATE")
-		if err == nil || !isBusy(err) {
-			return err
-		}
-		if until.IsZero() {
-			until = time.Now().Add(patience)
-		} else if !time.Now().Before(until) {
+		err := c.begin()
+		if err == nil || !isBusy(err) || !time.Now().Before(until) {
 			return err
 		}
 		t := time.NewTimer(pause/2 + rand.N(pause))

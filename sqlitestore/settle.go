@@ -32,7 +32,7 @@ func (s *Store) Settle(ctx context.Context, settlements []onceguard.Settlement) 
 	const op = "settle"
 	return each(ctx, s, op, settlements, question[onceguard.Settlement]{
 		id: func(n *onceguard.Settlement) onceguard.RequestID { return n.ID },
-		member: func(n *onceguard.Settlement) member {
+		member: func(n *onceguard.Settlement, _ bool) member {
 			return &settling{slot{op: op, id: n.ID}, *n}
 		},
 	})
@@ -64,7 +64,7 @@ func (s *Store) Renew(ctx context.Context, renewals []onceguard.Renewal) ([]once
 	}
 	out, err := each(ctx, s, op, renewals, question[onceguard.Renewal]{
 		id: func(n *onceguard.Renewal) onceguard.RequestID { return n.ID },
-		member: func(n *onceguard.Renewal) member {
+		member: func(n *onceguard.Renewal, _ bool) member {
 			return &renewing{slot{op: op, id: n.ID}, *n}
 		},
 	})
@@ -120,7 +120,7 @@ func (s *Store) Import(ctx context.Context, records []onceguard.Record) ([]onceg
 	const op = "import"
 	return each(ctx, s, op, records, question[onceguard.Record]{
 		id: func(r *onceguard.Record) onceguard.RequestID { return r.ID },
-		member: func(r *onceguard.Record) member {
+		member: func(r *onceguard.Record, _ bool) member {
 			given := *r
 			return &other{
 				slot: slot{op: op, id: given.ID}, weight: len(given.Result.Body) + len(given.Input),

@@ -39,6 +39,7 @@ type Store struct {
 	held    held          // likewise
 	commits atomic.Uint64 // of the writer's connection
 
+	look  look
 	group *groupcommit.Group[onceguard.RequestID, member]
 	rows  *readPool
 

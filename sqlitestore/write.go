@@ -31,21 +31,32 @@ func (s *Store) enter(ctx context.Context) (release func(), err error) {
 	if err := s.admitted(ctx); err != nil {
 		return nil, err
 	}
-	release = func() { <-s.gate }
-	select {
-	case s.gate <- struct{}{}:
+	if release, free := s.enterNow(); free {
 		return release, nil
-	default:
 	}
-	patience := time.NewTimer(s.busy)
-	defer patience.Stop()
+	release = func() { <-s.gate }
+	err = s.look.while(func() error {
+		patience := time.NewTimer(s.busy)
+		defer patience.Stop()
+		select {
+		case s.gate <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-patience.C:
+			return fmt.Errorf("the store stayed busy for %s: another write of this process does not end", s.busy)
+		}
+	})
+	return release, err
+}
+
+// enterNow takes the gate if it is free.
+func (s *Store) enterNow() (release func(), free bool) {
 	select {
 	case s.gate <- struct{}{}:
-		return release, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-patience.C:
-		return nil, fmt.Errorf("the store stayed busy for %s: another write of this process does not end", s.busy)
+		return func() { <-s.gate }, true
+	default:
+		return nil, false
 	}
 }
 
@@ -67,16 +78,16 @@ func (s *Store) writing(ctx context.Context, op string, fn func(t *txn) error) e
 		return cleanly(op, err)
 	}
 	defer release()
-	err = s.transaction(ctx, fn)
-	return cleanly(op, err)
+	return cleanly(op, s.transaction(ctx, nil, fn))
 }
 
 // transaction runs fn in one BEGIN IMMEDIATE transaction and returns when it is
 // durable. Nothing is committed, and nothing synced, if fn wrote nothing. ctx
 // bounds the wait for the lock and nothing after it. Every error is clean but
 // that of the commit itself, which is a *StoreError and says so. The caller
-// holds the gate's token.
-func (s *Store) transaction(ctx context.Context, fn func(t *txn) error) error {
+// holds the gate's token. taken, if set, is called where the lock has to be
+// waited for, and an error of it ends the matter.
+func (s *Store) transaction(ctx context.Context, taken func() error, fn func(t *txn) error) error {
 	if s.closed.Load() {
 		return errClosed
 	}
@@ -90,7 +101,19 @@ func (s *Store) transaction(ctx context.Context, fn func(t *txn) error) error {
 			s.drop()
 		}
 	}()
-	if err := c.begin(ctx, s.busy); err != nil {
+	if err := c.begin(); isBusy(err) {
+		err := s.look.while(func() error {
+			if taken != nil {
+				if err := taken(); err != nil {
+					return err
+				}
+			}
+			return c.await(ctx, s.busy)
+		})
+		if err != nil {
+			return err
+		}
+	} else if err != nil {
 		return err
 	}
 	t, err := s.opened(c)
@@ -106,6 +129,7 @@ func (s *Store) transaction(ctx context.Context, fn func(t *txn) error) error {
 	if err := c.commit(); err != nil {
 		return commitFailed("", err)
 	}
+	TN.Add(1)
 	open = false
 	s.commits.Add(1)
 	return nil
@@ -190,7 +214,7 @@ func (t *txn) put(before onceguard.Record, step onceguard.Step) error {
 	}
 	switch step.Transition {
 	case onceguard.T6, onceguard.T7, onceguard.T8, onceguard.T9, onceguard.T9b, onceguard.T10:
-		n, err := t.swap(before, step)
+		n, err := t.swap(&before, 0, step)
 		if err == nil && n != 1 {
 			err = changedOther(n)
 		}
@@ -202,19 +226,29 @@ func (t *txn) put(before onceguard.Record, step onceguard.Step) error {
 // swap writes what an owner's word changes, if the row is still as it was
 // before, and returns how many rows that were. What its statements do not
 // compare cannot change while state, attempt and owner stay the same: the
-// transition table has no such line.
-func (t *txn) swap(before onceguard.Record, step onceguard.Step) (n int64, err error) {
-	after := step.Record
+// transition table has no such line. at is the row ID, 0 if it is not known.
+func (t *txn) swap(before *onceguard.Record, at int64, step onceguard.Step) (n int64, err error) {
+	after := &step.Record
 	if step.Transition == onceguard.T6 {
 		n, err = t.exec(renewRow, micros(after.LeaseUntil),
 			before.ID[:], before.Attempt, before.Owner[:], micros(before.LeaseUntil))
-	} else {
-		n, err = t.exec(settleRow,
-			int64(after.State), flag(after.UnknownAttempt), maybe(after.LeaseUntil), micros(after.Since),
-			after.SettledBy, after.Reason, after.Result.Type, after.Result.Digest[:], int64(after.Result.Missing), blob(after.Result.Body),
-			before.ID[:], int64(before.State), before.Attempt, before.Owner[:],
-			flag(before.UnknownAttempt), before.SettledBy, before.Reason)
+		t.wrote = t.wrote || n > 0
+		return n, err
 	}
+	query := settleRow
+	args := [...]any{
+		int64(after.State), flag(after.UnknownAttempt), maybe(after.LeaseUntil), micros(after.Since),
+		after.SettledBy, after.Reason, after.Result.Type, after.Result.Digest[:], int64(after.Result.Missing), blob(after.Result.Body),
+		before.ID[:], int64(before.State), before.Attempt, before.Owner[:],
+		flag(before.UnknownAttempt), before.SettledBy, before.Reason, at,
+	}
+	known := args[:]
+	if at == 0 {
+		known = args[:len(args)-1]
+	} else {
+		query = settleAt
+	}
+	n, err = t.exec(query, known...)
 	t.wrote = t.wrote || n > 0
 	return n, err
 }
