@@ -154,16 +154,16 @@ func (c *call) settled(ctx context.Context, s Settlement, a Answer, raw any, err
 		return ending{record: a.Record, raw: raw, err: c.uncertain(ctx, a.Record, err)}, false
 	case Applied:
 		if s.Verb == SettleReleased {
-			c.observe(ctx, c.event(EventReleased, a.Record))
-			e := c.fail(ErrNotExecuted, a.Record.UnknownAttempt, "", err)
-			e.State, e.Attempt = Released, s.Attempt
-			return ending{record: a.Record, err: e}, false
+			return c.gaveBack(ctx, s, a, err), false
 		}
 		return ending{record: a.Record, raw: raw, err: c.uncertain(ctx, a.Record, err)}, false // T9b
 	case Fenced:
 		if s.Verb == SettleSucceeded || s.Verb == SettleFailed {
 			ev.Kind = EventSuperseded
 			c.observe(ctx, ev)
+		}
+		if a.Record.State == Released && s.Verb == SettleReleased {
+			return c.gaveBack(ctx, s, a, err), false // so did another attempt since
 		}
 		if a.Record.State == Released {
 			// A person or a lookup released it meanwhile. The next call may run
@@ -181,4 +181,12 @@ func (c *call) settled(ctx context.Context, s Settlement, a Answer, raw any, err
 		e.Value, e.State, e.Attempt = raw, Absent, s.Attempt
 		return ending{raw: raw, err: e}, false
 	}
+}
+
+// gaveBack is the ending of an attempt that surely did nothing.
+func (c *call) gaveBack(ctx context.Context, s Settlement, a Answer, err error) ending {
+	c.observe(ctx, c.event(EventReleased, a.Record))
+	e := c.fail(ErrNotExecuted, a.Record.UnknownAttempt, "", err)
+	e.State, e.Attempt = Released, s.Attempt
+	return ending{record: a.Record, err: e}
 }

@@ -45,31 +45,53 @@ func TestSupersededCallDoesNotSayThatNothingRan(t *testing.T) {
 	})
 }
 
+// TestReleasedAttemptIsNotCalledUncertain: it surely did nothing, also if its
+// release is answered only after another attempt was released too.
+func TestReleasedAttemptIsNotCalledUncertain(t *testing.T) {
+	virtual(t, func(w *world) {
+		r, dial := request("7"), onceguard.NotExecuted(errors.New("cannot dial"))
+		w.meanwhile(r, func(g *onceguard.Guard) {
+			_, err := onceguard.Do(w.ctx, g, r, w.act(refund{}, dial))
+			w.want(err, onceguard.ErrNotExecuted)
+		})
+		_, err := w.do(r, w.act(refund{}, dial))
+		if e := w.want(err, onceguard.ErrNotExecuted); e.MayHaveRun {
+			t.Errorf("%v says that it may have run", e)
+		}
+	})
+}
+
 func TestReleasedAttemptGetsNoOtherInputsReceipt(t *testing.T) {
 	virtual(t, func(w *world) {
-		// The release is applied and its answer lost; before it is sent again, a
-		// call with another input has won and settled.
-		w.store.set(func(op string, n int) fate {
-			if op != "settle" || n > 1 {
-				return reach
+		w.meanwhile(request("7"), func(g *onceguard.Guard) {
+			other := request("7")
+			other.Input = map[string]any{"cents": 999}
+			if _, err := onceguard.Do(w.ctx, g, other, w.ok()); err != nil {
+				t.Error(err)
 			}
-			go func() {
-				other := request("7")
-				other.Input = map[string]any{"cents": 999}
-				g := w.another()
-				defer w.close(g)
-				for w.record(other).State != onceguard.Released {
-					time.Sleep(time.Microsecond)
-				}
-				if _, err := onceguard.Do(w.ctx, g, other, w.ok()); err != nil {
-					t.Error(err)
-				}
-			}()
-			return lostAfter
 		})
 		rec, err := w.do(request("7"), w.act(refund{}, onceguard.NotExecuted(errors.New("cannot dial"))))
 		if e := w.want(err, onceguard.ErrMismatch); e.MayHaveRun || rec.Value != (refund{}) {
 			t.Errorf("got %+v, %v", rec, e)
 		}
+	})
+}
+
+// meanwhile applies the first settle of r and loses its answer; before it is
+// sent again, then runs on a guard of another process.
+func (w *world) meanwhile(r onceguard.Request, then func(*onceguard.Guard)) {
+	w.store.set(func(op string, n int) fate {
+		if op != "settle" || n > 1 {
+			return reach
+		}
+		go func() {
+			g := w.another()
+			defer w.close(g)
+			for w.record(r).State != onceguard.Released {
+				time.Sleep(time.Microsecond)
+			}
+			then(g)
+		}()
+		return lostAfter
 	})
 }
