@@ -1,0 +1,97 @@
+package simtest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/onceguard/onceguard"
+)
+
+// asked and heard are one call of the store as porcupine sees it.
+type asked struct {
+	in input
+	at int64 // by the store's clock
+}
+
+type heard struct {
+	lost bool // no answer: it may have been applied then, later, or never
+	said said
+}
+
+// register is the specification of one request. A call whose answer was lost
+// leaves both open: applied and not applied.
+var register = (&porcupine.NondeterministicModel{
+	Init: func() []any { return []any{spec{}} },
+	Step: func(state, in, out any) []any {
+		q, h := in.(asked), out.(heard)
+		next, want := state.(spec).next(q.in, q.at)
+		switch {
+		case h.lost && next == state.(spec):
+			return []any{state}
+		case h.lost:
+			return []any{state, next}
+		case h.said == want:
+			return []any{next}
+		}
+		return nil
+	},
+	Equal: func(a, b any) bool { return a == b },
+	DescribeOperation: func(in, out any) string {
+		return fmt.Sprintf("%+v -> %+v", in, out)
+	},
+}).ToModel()
+
+// A history with more calls than this about one request is not checked for
+// linearizability: the search is exponential in the lost answers. Likewise for
+// more lost answers.
+const (
+	mostCalls = 80
+	mostLost  = 14
+)
+
+// checkLinear is C4: there is one order of all calls about the request, lost
+// answers in either truth, that the specification allows. It needs the mutex.
+func (w *world) checkLinear(r *request) {
+	var history []porcupine.Operation
+	lost := 0
+	for i, o := range w.ops {
+		if o.request != r {
+			continue
+		}
+		p := porcupine.Operation{ClientId: i, Input: asked{o.in, stamp(o.at)}, Call: int64(o.call) * 2, Return: math.MaxInt64}
+		if o.ret > 0 {
+			p.Return = int64(o.ret)*2 + 1
+			a := o.answer
+			h := heard{said: said{a.Outcome, a.Record.State, a.Record.Attempt}}
+			if a.Outcome == onceguard.Mismatched || a.Outcome == onceguard.Missing {
+				h.said = said{outcome: a.Outcome}
+			}
+			p.Output = h
+		} else {
+			if o.kind == "get" {
+				continue
+			}
+			p.Output = heard{lost: true}
+			lost++
+		}
+		history = append(history, p)
+	}
+	if len(history) > mostCalls || lost > mostLost {
+		w.counts["histories too long for porcupine"]++
+		return
+	}
+	w.counts["histories checked by porcupine"]++
+	switch result := porcupine.CheckOperationsTimeout(register, history, 30*time.Second); result {
+	case porcupine.Ok:
+	default:
+		w.violate("C4", "the history of %s is not linearizable (%s)", r, result)
+		slices.SortStableFunc(history, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+		for _, op := range history {
+			w.logf("~linear", "%d..%d %s", op.Call/2, op.Return/2, register.DescribeOperation(op.Input, op.Output))
+		}
+	}
+}
