@@ -129,7 +129,7 @@ func (g *Gate) round(ctx context.Context, c *call) (plan, error) {
 		roots = append(roots, ch.key(n))
 	}
 	for _, root := range roots {
-		parent, n, err := g.asked(ctx, c, root, digest)
+		parent, n, err := g.asked(ctx, c, root, digest, slot)
 		if err != nil {
 			return plan{}, err
 		}
@@ -182,8 +182,9 @@ func (g *Gate) stateOf(has bool, state string) string {
 	return g.secret.hex("state", state)
 }
 
-// asked finds the round that asked the question, among those of one root.
-func (g *Gate) asked(ctx context.Context, c *call, root onceguard.Key, digest string) (rec onceguard.Record, n notes, err error) {
+// asked finds the round that asked the question, among those of one root: the
+// one that this very answer was given to before, or else the last that matches.
+func (g *Gate) asked(ctx context.Context, c *call, root onceguard.Key, digest, slot string) (rec onceguard.Record, n notes, err error) {
 	key := root
 	for range maxRounds {
 		id, err := onceguard.NewRequestID(c.guard.Scope(), c.action, key)
@@ -204,6 +205,11 @@ func (g *Gate) asked(ctx context.Context, c *call, root onceguard.Key, digest st
 		}
 		if here.awaiting != nil && here.awaiting.State == digest {
 			rec, n = at, here // the last one that matches, where states repeat
+			if key := at.ID.Slot("round-" + slot); knows(here.next, key) {
+				if _, err := c.guard.Preview(ctx, g.request(c, key)); !isMismatch(err) {
+					return rec, n, nil
+				}
+			}
 		}
 		if here.awaiting == nil || len(here.next) == 0 {
 			return rec, n, nil

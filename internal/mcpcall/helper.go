@@ -147,7 +147,7 @@ func (g *Gate) showOpen(ctx context.Context, guard *onceguard.Guard) Reply {
 
 // shown is the result of a helper tool.
 func shown(text string, structured any, failed bool) Reply {
-	r := map[string]any{"content": []any{map[string]string{"type": "text", "text": text}}, "isError": failed}
+	r := map[string]any{"content": []any{textContent{"text", text}}, "isError": failed}
 	if structured != nil {
 		r["structuredContent"] = structured
 	}

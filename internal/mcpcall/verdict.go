@@ -105,7 +105,7 @@ func when(t time.Time) string {
 // where the tool declares no output schema (clients validate it against that),
 // and _meta. more is content of an earlier or the upstream's own result.
 func (g *Gate) say(c *call, w Word, text string, more json.RawMessage) Reply {
-	content := []json.RawMessage{compact(map[string]string{"type": "text", "text": text})}
+	content := []json.RawMessage{compact(textContent{"text", text})}
 	if list, _, ok := elements(more); ok {
 		for _, e := range list {
 			content = append(content, json.RawMessage(more[e.from:e.to]))
@@ -119,6 +119,11 @@ func (g *Gate) say(c *call, w Word, text string, more json.RawMessage) Reply {
 		r.Structured = &w
 	}
 	return Reply{Result: compact(r), Verdict: w.Verdict}
+}
+
+type textContent struct {
+	Type string `json:"type"`
+	Text string `json:"text"`
 }
 
 type result struct {

@@ -42,7 +42,7 @@ func bothStores(t *testing.T, policy string, f func(w *world), change ...func(*m
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { f(newWorld(t, memstore.New(memstore.Options{}), policy, change...)) })
 	t.Run("sqlite", func(t *testing.T) {
-		s, err := sqlitestore.Open(t.Context(), filepath.Join(t.TempDir(), "receipts.db"), nil)
+		s, err := sqlitestore.Open(t.Context(), filepath.Join(t.TempDir(), "receipts.db"), &sqlitestore.Options{Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
