@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-
-	"github.com/onceguard/onceguard"
 )
 
 // flush writes one batch: one transaction, one sync. The write lock is free
@@ -152,7 +150,7 @@ func passing(batch []member) []member {
 			if len(stay) == len(batch) {
 				stay = slices.Clone(batch[:i])
 			}
-			sl.reject(err)
+			sl.fail(err)
 			sl.done = true
 		} else if len(stay) < len(batch) {
 			stay = append(stay, m)
@@ -171,7 +169,8 @@ func (s *Store) committed(batch []member) {
 		}
 		s.held.learn(sl)
 		if err := afterCommit(sl.op); err != nil {
-			sl.answer = onceguard.Answer{Err: unclear(sl.op, err)}
+			sl.fail(unclear(sl.op, err))
+			sl.done = true
 		}
 	}
 }

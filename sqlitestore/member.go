@@ -101,8 +101,11 @@ func (s *slot) result() onceguard.Answer {
 
 // fail notes why the member's transaction was lost; nil takes it back.
 func (s *slot) fail(err error) {
+	if s.done {
+		return
+	}
 	s.lost = nil
-	if err == nil || s.done {
+	if err == nil {
 		return
 	}
 	if !errors.As(cleanly(s.op, err), &s.lost) {

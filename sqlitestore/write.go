@@ -129,7 +129,6 @@ func (s *Store) transaction(ctx context.Context, taken func() error, fn func(t *
 	if err := c.commit(); err != nil {
 		return commitFailed("", err)
 	}
-	TN.Add(1)
 	open = false
 	s.commits.Add(1)
 	return nil
