@@ -20,7 +20,9 @@ func redeem(args, token string) string { return strings.Replace(args, "%", quote
 func TestRepeatToken(t *testing.T) {
 	for name, sent := range map[string]func(token string) (args, meta string){
 		"argument": func(token string) (string, string) { return redeem(withToken, token), "" },
-		"_meta":    func(token string) (string, string) { return `{"a":1}`, `{"io.github.onceguard/repeat":` + quoted(token) + `}` },
+		"_meta": func(token string) (string, string) {
+			return `{"a":1}`, `{"io.github.onceguard/repeat":` + quoted(token) + `}`
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bothStores(t, "", func(w *world) {
@@ -192,12 +194,14 @@ func TestConcurrent(t *testing.T) {
 		meta func(i int) string
 		runs int
 	}{
-		"no names":       {func(int) string { return "" }, 1},
-		"one id":         {func(int) string { return claude("x") }, 1},
-		"many ids":       {func(i int) string { return claude(string(rune('a' + i))) }, 1},
-		"many keys":      {func(i int) string { return `{"idempotencyKey":"k` + string(rune('a'+i)) + `"}` }, 8},
-		"one key":        {func(int) string { return `{"idempotencyKey":"k"}` }, 1},
-		"one key, ids":   {func(i int) string { return `{"idempotencyKey":"k","claudecode/toolUseId":"` + string(rune('a'+i)) + `"}` }, 1},
+		"no names":  {func(int) string { return "" }, 1},
+		"one id":    {func(int) string { return claude("x") }, 1},
+		"many ids":  {func(i int) string { return claude(string(rune('a' + i))) }, 1},
+		"many keys": {func(i int) string { return `{"idempotencyKey":"k` + string(rune('a'+i)) + `"}` }, 8},
+		"one key":   {func(int) string { return `{"idempotencyKey":"k"}` }, 1},
+		"one key, ids": {func(i int) string {
+			return `{"idempotencyKey":"k","claudecode/toolUseId":"` + string(rune('a'+i)) + `"}`
+		}, 1},
 		"one id, a turn": {func(int) string { return `{"claudecode/toolUseId":"x","turnId":7}` }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

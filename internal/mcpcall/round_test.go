@@ -67,7 +67,7 @@ func TestInputRequired(t *testing.T) {
 				w.wantRuns(2)
 				w.restart()
 				w.wantSame(w.do(answerTo(state(0), `{"q1":1}`)), second) // re-issued
-				if name == "state" { // else it may be an answer to the next question
+				if name == "state" {                                     // else it may be an answer to the next question
 					w.want(w.do(answerTo(state(0), `{"q1":2}`)), mcpcall.Conflict)
 				}
 				w.want(w.send(`{"a":1}`, claude("c")), mcpcall.Awaiting)

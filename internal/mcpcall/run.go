@@ -139,10 +139,14 @@ func (g *Gate) forward(ctx, client context.Context, c *call, a *onceguard.Attemp
 	if err != nil {
 		return nil, err
 	}
-	o.reply = Reply{Result: r.Result, Error: r.Error}
 	taskID := ""
 	if r.Result != nil {
 		o.shape, taskID = shapeOf(r.Result)
+	}
+	switch { // what is no JSON never goes to a client
+	case o.shape == shapeBroken, r.Error != nil && !json.Valid(r.Error):
+	default:
+		o.reply = Reply{Result: r.Result, Error: r.Error}
 	}
 	switch o.shape {
 	case shapeTask:
