@@ -219,16 +219,11 @@ func (g *Gate) passes(tool string) bool {
 		if how.Guard {
 			return false
 		}
-		// What the file lets pass passes, unless the tool said when it was pinned
-		// that it only reads, and does not say so any more.
+		// What the file lets pass passes. A tool that once said that it only
+		// reads, and then did not, passes again when its new definition is pinned.
 		return !g.seen.read(tool, func(t *seenTool) bool {
-			return t.live && t.first.ReadOnly && !t.latest.ReadOnly
+			return t.first.ReadOnly && t.acts && t.latest.Pin != how.Pin
 		})
 	}
-	return !g.policy.Strict && g.seen.read(tool, func(t *seenTool) bool {
-		if !t.live { // not listed since the start: no row may speak against it
-			return t.first.ReadOnly && !t.acts
-		}
-		return t.first.ReadOnly && t.latest.ReadOnly
-	})
+	return !g.policy.Strict && g.seen.read(tool, func(t *seenTool) bool { return t.first.ReadOnly && !t.acts })
 }

@@ -232,3 +232,5 @@ func await[T any](t *testing.T, ch <-chan T) (v T) {
 	}
 	return v
 }
+
+var listAll = onceguard.Filter{Limit: 1000}
