@@ -100,6 +100,46 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// One result that does not fit costs its own body, not those of its neighbours.
+func TestDiskFullSplitsABatch(t *testing.T) {
+	dir := smallDisk(t)
+	s := open(t, filepath.Join(dir, "x.db"), quiet())
+	names := []string{"small 0", "small 1", "huge", "small 2", "small 3"}
+	running := map[string]onceguard.Claim{}
+	for _, name := range names {
+		running[name] = grant(t, s, name)
+	}
+	filler := fill(t, dir)
+	must(t, os.Truncate(filler, stat(t, filler).Size()-(400<<10)))
+
+	small, huge := []byte("paid"), bytes.Repeat([]byte("r"), 1<<20)
+	var calls []func()
+	for _, name := range names {
+		body := small
+		if name == "huge" {
+			body = huge
+		}
+		calls = append(calls, func() {
+			if a := settle(t, s, success(running[name], body)); a.Err != nil || a.Transition != onceguard.T7 {
+				t.Errorf("%s: %s, %v", name, a.Outcome, a.Err)
+			}
+		})
+	}
+	var refusal onceguard.Answer
+	calls = append(calls, func() { refusal = claim(t, s, request(t, "new")) })
+	batched(t, s, nil, calls...)
+	for _, name := range names {
+		want := onceguard.HasBody
+		if name == "huge" {
+			want = onceguard.BodyDiskFull
+		}
+		if r := get(t, s, running[name].ID); r.State != onceguard.Succeeded || r.Result.Missing != want {
+			t.Errorf("%s is %s, its body is missing because %q, want %q", name, r.State, r.Result.Missing, want)
+		}
+	}
+	storeErr(t, refusal.Err, true, false)
+}
+
 // A disk without room is no reason to hide what is known.
 func TestOpenOnAFullDisk(t *testing.T) {
 	dir := smallDisk(t)
