@@ -14,7 +14,7 @@ import (
 
 // fromClient reads the client until it closes its end.
 func (s *session) fromClient() {
-	lines := mcpwire.NewLines(s.Stdin, mcpwire.InspectLimit)
+	lines := mcpwire.NewLines(s.Stdin, s.inspected())
 	for {
 		line, err := lines.Next()
 		switch {
@@ -189,15 +189,7 @@ func (s *session) answerGone(id []byte) {
 // told before. A repeat of the same call is none.
 func (s *session) acknowledge(repeat mcpcall.Handle) {
 	s.mu.Lock()
-	var got []mcpcall.Handle
-	kept := s.told[:0]
-	for _, h := range s.told {
-		if h.RequestID() == repeat.RequestID() {
-			kept = append(kept, h)
-		} else {
-			got = append(got, h)
-		}
-	}
+	got, kept := split(s.told, repeat)
 	s.told = kept
 	s.mu.Unlock()
 	if len(got) == 0 {

@@ -74,7 +74,6 @@ func (s *session) guarded(m *mcpwire.Message) {
 	go func() {
 		defer s.running.end()
 		defer s.leaveCall(key, call)
-		defer cancel(nil)
 		reply := s.Gate.Do(ctx, mcpcall.Call{Params: m.Params}, func(ctx context.Context, params json.RawMessage, _ http.Header) (mcpcall.Reply, error) {
 			a := s.forward(ctx, key, call, params)
 			if a.message == nil {
@@ -195,7 +194,8 @@ func (s *session) giveUp(ctx context.Context, key string, call *guardedCall) ans
 func (s *session) leaveCall(key string, call *guardedCall) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if call.users--; call.users == 0 && s.calls[key] == call {
+	if call.users--; call.users == 0 {
+		call.cancel(nil) // not before: a call that may be cancelled runs on when it is answered early
 		delete(s.calls, key)
 	}
 }

@@ -83,7 +83,7 @@ func server(part string) int {
 			hung = append(hung, m)
 			fmt.Printf(`{"id":%s,"method":"roots/list"}`+"\n", m.ID) // the same id, the other way
 		case tool == "large":
-			fmt.Printf(`{"result":{"content":[],"structuredContent":"%s"},"id":%s}`+"\n", strings.Repeat("x", 17<<20), m.ID)
+			fmt.Printf(`{"result":{"content":[],"structuredContent":"%s"},"id":%s}`+"\n", strings.Repeat("x", 2<<20), m.ID)
 		case tool == "refuse":
 			fmt.Printf(`{"id":%s,  "error":{"code":-32602,"message":"no"},"extra":1}`+"\n", m.ID)
 		default:
@@ -222,7 +222,7 @@ func newWire(t *testing.T, gate *fakeGate, command ...string) *wire {
 	w := &wire{t: t, gate: gate, in: inW, lines: make(chan string, 10_000), signals: make(chan os.Signal, 8), cancel: cancel, status: make(chan int, 1)}
 	p := &Stdio{
 		Gate: gate, Command: command, Env: append(os.Environ(), envServer+"="+part), Stdin: inR, Stdout: outW, Stderr: os.Stderr,
-		Signals: w.signals, Log: slog.New(slog.DiscardHandler),
+		Signals: w.signals, Log: slog.New(slog.DiscardHandler), limit: 1 << 20,
 	}
 	go func() {
 		status, err := p.Run(ctx)

@@ -15,7 +15,7 @@ import (
 // fromServer reads the server until its output ends. It goes on when the client
 // can be written to no more: guarded calls still need their answers.
 func (s *session) fromServer() {
-	lines := mcpwire.NewLines(s.child.stdout, mcpwire.InspectLimit)
+	lines := mcpwire.NewLines(s.child.stdout, s.inspected())
 	for {
 		line, err := lines.Next()
 		switch {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard/internal/mcpcall"
+	"github.com/onceguard/onceguard/internal/mcpwire"
 )
 
 // Stdio proxies one client on a pair of pipes to a server that is a child
@@ -28,6 +29,15 @@ type Stdio struct {
 	Log     *slog.Logger
 	// Tools is told the result of each tools/list, as the server gave it.
 	Tools func(result json.RawMessage)
+
+	limit int // tests make it smaller than mcpwire.InspectLimit
+}
+
+func (p *Stdio) inspected() int {
+	if p.limit != 0 {
+		return p.limit
+	}
+	return mcpwire.InspectLimit
 }
 
 // storeTime bounds what is stored beside a call: the evidence of delivery, and

@@ -76,7 +76,7 @@ func randomFrame(r *rand.Rand) string {
 // A message larger than what is read whole passes, if it surely is no guarded
 // call.
 func TestStdioLargeMessages(t *testing.T) {
-	big := strings.Repeat("y", 17<<20)
+	big := strings.Repeat("y", 2<<20)
 	gate := newFakeGate()
 	w := newWire(t, gate, "cat", "-")
 	for _, line := range []string{
@@ -341,7 +341,7 @@ func TestStdioLargeAnswer(t *testing.T) {
 	}
 	w := newWire(t, gate)
 	w.send(`{"id":1,"method":"tools/call","params":{"name":"large"}}` + "\n")
-	if got := w.read(); len(got) < 17<<20 || !strings.HasSuffix(got, `,"id":1}`) {
+	if got := w.read(); len(got) < 2<<20 || !strings.HasSuffix(got, `,"id":1}`) {
 		t.Errorf("got %d bytes", len(got))
 	}
 	gate.await(t, "settled")

@@ -147,3 +147,6 @@ func DataEvent(data []byte) []byte {
 	b = append(b, data...)
 	return append(b, "\n\n"...)
 }
+
+// Rest is what follows an event that was too large, unread.
+func (e *Events) Rest() io.Reader { return e.r }
