@@ -154,30 +154,37 @@ func (c *conn) run(ctx context.Context, b *pgx.Batch, commits bool) error {
 }
 
 // begin queues the start of a transaction at the isolation level that the
-// statements are written for.
+// statements are written for, and with the whole of LockTimeout.
 func (s *Store) begin(b *pgx.Batch) {
 	exec(b, "begin isolation level read committed")
 	if s.opt.Pooler {
 		s.queueSettings(b, s.opt.Timeout)
+		return
 	}
+	exec(b, "SELECT set_config('lock_timeout', $1::text, true)", fmt.Sprintf("%dms", s.opt.LockTimeout.Milliseconds()))
 }
 
-// queueSettings sets what a pooled session must run with, for this transaction
+// setSettings sets what a pooled session must run with, for this transaction
 // alone, and reads it back.
+const setSettings = `SELECT set_config('synchronous_commit', $1::text, true), set_config('lock_timeout', $2::text, true),
+		set_config('idle_in_transaction_session_timeout', $3::text, true)`
+
 func (s *Store) queueSettings(b *pgx.Batch, idle time.Duration) {
-	b.Queue(`SELECT set_config('synchronous_commit', $1::text, true), set_config('lock_timeout', $2::text, true),
-		set_config('idle_in_transaction_session_timeout', $3::text, true)`,
-		s.commitLevel, fmt.Sprintf("%dms", s.opt.LockTimeout.Milliseconds()), fmt.Sprintf("%dms", idle.Milliseconds())).
+	b.Queue(setSettings, s.commitLevel, fmt.Sprintf("%dms", s.opt.LockTimeout.Milliseconds()), fmt.Sprintf("%dms", idle.Milliseconds())).
 		QueryRow(func(row pgx.Row) error {
 			var level, lock, idleText string
 			if err := row.Scan(&level, &lock, &idleText); err != nil {
 				return err
 			}
-			if level != s.commitLevel {
-				return refusal("synchronous_commit is %s although the transaction set %s", level, s.commitLevel)
-			}
-			return nil
+			return s.checkLevel(level)
 		})
+}
+
+func (s *Store) checkLevel(level string) error {
+	if level != s.commitLevel {
+		return refusal("synchronous_commit is %s although the transaction set %s", level, s.commitLevel)
+	}
+	return nil
 }
 
 // implicit queues statements as one transaction: the server's own for a batch,

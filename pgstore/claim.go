@@ -8,40 +8,83 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/onceguard/onceguard"
 )
 
-// slow is how long an insert may have waited for another session's row before
-// its lease, counted from before the wait, is renewed.
-const slow = 100 * time.Millisecond
-
-// Claim implements onceguard.Store. All members go to the server in one round
-// trip and one transaction, in the order of their request IDs; those that it
-// could not decide (another's lapsed claim, a released row, one's own token)
-// follow one by one under the row's lock.
+// Claim implements onceguard.Store. Members go to the server together with those
+// of other callers, in one transaction in the order of their request IDs. What
+// the insert did not grant is read; what reading did not decide (another's
+// lapsed claim, a released row, one's own token) follows one by one under the
+// row's lock, on the caller's own goroutine.
 func (s *Store) Claim(ctx context.Context, claims []onceguard.Claim) ([]onceguard.Answer, error) {
-	ids := make([]onceguard.RequestID, len(claims))
-	for i, c := range claims {
-		if ids[i] = c.ID; len(c.Fingerprints) == 0 {
-			return nil, s.refuse("claim", "claim of %s has no fingerprint", c.ID)
+	for i := range claims {
+		if len(claims[i].Fingerprints) == 0 {
+			return nil, s.refuse("claim", "claim of %s has no fingerprint", claims[i].ID)
 		}
 	}
-	order, err := s.sorted(ctx, "claim", ids)
-	if err != nil {
+	order, err := s.sorted(ctx, "claim", len(claims), func(i int) *onceguard.RequestID { return &claims[i].ID })
+	if err != nil || len(claims) == 0 {
 		return nil, err
 	}
-	answers := make([]onceguard.Answer, len(claims))
-	if err := s.claimFast(ctx, claims, order, answers); err != nil && !single(err) {
-		return nil, err
-	}
+	members := make([]claimMember, len(claims))
+	travel := make([]*claimMember, 0, len(claims))
 	for _, i := range order {
-		if answers[i].Outcome == onceguard.NoOutcome {
-			answers[i] = s.claimLocked(ctx, claims[i])
-		}
+		members[i].claim = claims[i]
+		travel = append(travel, &members[i])
+	}
+	if err := together(ctx, s, "claim", s.groups.claims.Do, travel); err != nil {
+		return nil, err
+	}
+	s.claimRest(ctx, members, order)
+	answers := make([]onceguard.Answer, len(claims))
+	for i := range members {
+		answers[i] = members[i].result()
 	}
 	return answers, nil
+}
+
+// claimRest decides, member by member, what the batch did not.
+func (s *Store) claimRest(ctx context.Context, members []claimMember, order []int) {
+	var undecided []onceguard.RequestID
+	for _, i := range order {
+		m := &members[i]
+		if m.resend {
+			s.claimAlone(ctx, m)
+		}
+		if m.open() && !m.alone {
+			undecided = append(undecided, m.claim.ID)
+		}
+	}
+	var found []readMember
+	if len(undecided) > 0 {
+		// The rows that inserts ran into: a statement of its own sees them. If
+		// it fails, the lock will tell.
+		found, _ = s.gets(ctx, "claim", undecided)
+	}
+	for _, i := range order {
+		m := &members[i]
+		if !m.open() {
+			continue
+		}
+		if !m.alone && len(found) > 0 {
+			if r := &found[0]; r.answer.Outcome == onceguard.Found {
+				step := r.answer.Record.Claim(m.claim, r.answer.Now)
+				if !step.Write && len(step.Evidence) == 0 && step.Outcome != onceguard.Granted {
+					m.answer = step.Answer(r.answer.Now)
+				}
+			}
+			found = found[1:]
+		}
+		if m.open() {
+			m.answer = s.claimLocked(ctx, m.claim)
+		}
+	}
+}
+
+// claimAlone sends the claim of a batch that failed because of one member.
+func (s *Store) claimAlone(ctx context.Context, m *claimMember) {
+	m.alone, m.resend = false, false
+	s.flushClaims(ctx, []*claimMember{m})
 }
 
 // single reports whether a batch failed for a reason that may lie in one of
@@ -55,82 +98,32 @@ func single(err error) bool {
 	return c == codeLockTimeout || again(err) || c[:2] == "22" || c[:2] == "23"
 }
 
-// sorted returns the order of the IDs in which all sessions lock rows, so that
+// firstOnly is the order of one.
+var firstOnly = []int{0}
+
+// sorted returns the order of n IDs in which all sessions lock rows, so that
 // two batches cannot wait for each other. It refuses an ID that occurs twice.
-func (s *Store) sorted(ctx context.Context, op string, ids []onceguard.RequestID) ([]int, error) {
-	order := make([]int, len(ids))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(ids[a][:], ids[b][:]) })
-	for i, at := range order {
-		if i > 0 && ids[at] == ids[order[i-1]] {
-			return nil, s.refuse(op, "%s occurs twice in one call: ask once per request", ids[at])
+func (s *Store) sorted(ctx context.Context, op string, n int, at func(int) *onceguard.RequestID) ([]int, error) {
+	order := firstOnly
+	if n != 1 {
+		order = make([]int, n)
+		for i := range order {
+			order[i] = i
 		}
-		if err := s.outside(ctx, op, ids[at]); err != nil {
+		slices.SortFunc(order, func(a, b int) int { return compareIDs(at(a), at(b)) })
+	}
+	for k, i := range order {
+		if k > 0 && *at(i) == *at(order[k-1]) {
+			return nil, s.refuse(op, "%s occurs twice in one call: ask once per request", *at(i))
+		}
+		if err := s.outside(ctx, op, *at(i)); err != nil {
 			return nil, err
 		}
 	}
 	return order, nil
 }
 
-// claimFast decides what needs no lock: first claims and replays. What it
-// leaves has no outcome.
-func (s *Store) claimFast(ctx context.Context, claims []onceguard.Claim, order []int, answers []onceguard.Answer) error {
-	if len(order) == 0 {
-		return nil
-	}
-	return s.with(ctx, "claim", common, func(ctx context.Context, c *conn) error {
-		clear(answers)
-		b := &pgx.Batch{}
-		s.implicit(b, func() {
-			for _, i := range order {
-				s.queueClaim(b, c.system, &claims[i], &answers[i])
-			}
-		})
-		if err := failpoint("claim", "before-commit"); err != nil {
-			c.sent = true
-			return err
-		}
-		if err := c.run(ctx, b, true); err != nil {
-			return err
-		}
-		return failpoint("claim", "after-commit")
-	})
-}
-
-func (s *Store) queueClaim(b *pgx.Batch, system string, c *onceguard.Claim, a *onceguard.Answer) {
-	owner, print := c.Owner.Hash(), c.Fingerprints[0]
-	var latest *time.Time // when the key, having no row, is too old
-	if !c.IssuedAt.IsZero() && c.IdentityRetention != onceguard.Forever {
-		latest = stamp(c.IssuedAt.Add(c.IdentityRetention))
-	}
-	b.Queue(s.sql.insertFirst, c.ID[:], c.Scope, c.Action, c.Key, int16(print.Version), print.KeyID, print.Sum[:],
-		int16(c.Policy.Kind), int64(c.Policy.Horizon), int16(c.Policy.Refusals), int32(c.Policy.MaxAttempts),
-		owner[:], text(c.Process), c.RunAfterNeverWill, micro(c.Lease), int64(c.ResultRetention), int64(c.IdentityRetention), c.Input,
-		latest, int32(schemaVersion), freezes(*c), system).
-		QueryRow(func(row pgx.Row) error {
-			var created, now time.Time
-			err := row.Scan(&created, &now)
-			if err != nil || now.Sub(created) > slow { // then T2 follows
-				return unlessNone(err)
-			}
-			first := stored(c.FirstRecord(created.UTC()))
-			*a = onceguard.Answer{Outcome: onceguard.Granted, Transition: onceguard.T1, Record: first, Now: created.UTC()}
-			return nil
-		})
-	b.Queue(s.sql.readClaim, c.ID[:], owner[:], int32(schemaVersion)).QueryRow(func(row pgx.Row) error {
-		var now time.Time
-		r, err := scan(row, &now)
-		if err != nil {
-			return unlessNone(err)
-		}
-		if step := r.Claim(*c, now.UTC()); !step.Write && len(step.Evidence) == 0 && step.Outcome != onceguard.Granted {
-			*a = step.Answer(now.UTC())
-		}
-		return nil
-	})
-}
+func compareIDs(a, b *onceguard.RequestID) int { return bytes.Compare(a[:], b[:]) }
 
 // freezes reports whether a frozen store must not grant c: see Step.Freeze,
 // which decides where a row is there already.
@@ -143,6 +136,7 @@ func freezes(c onceguard.Claim) bool {
 // member's own.
 func (s *Store) claimLocked(ctx context.Context, c onceguard.Claim) onceguard.Answer {
 	for {
+		begun := time.Now()
 		var at instant
 		a, err := s.locked(ctx, "claim", common, c.ID, func(r onceguard.Record, now instant) (onceguard.Step, error) {
 			at = now
@@ -157,6 +151,9 @@ func (s *Store) claimLocked(ctx context.Context, c onceguard.Claim) onceguard.An
 		}
 		if err != nil {
 			return onceguard.Answer{Err: err}
+		}
+		if a.Transition == onceguard.T1 && time.Since(begun) > slow {
+			continue // the insert may have waited: its lease counts from before, and T2 follows
 		}
 		if a.Outcome == onceguard.Frozen {
 			switch on, err := s.newEpoch(ctx, at); {

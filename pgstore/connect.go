@@ -70,10 +70,11 @@ func (s *Store) settings() map[string]string {
 		"synchronous_commit":                  s.commitLevel,
 		"default_transaction_isolation":       "read committed",
 		"default_transaction_deferrable":      "off",
-		"lock_timeout":                        ms(s.opt.LockTimeout),
+		"lock_timeout":                        ms(s.opt.batchWait),
 		"idle_in_transaction_session_timeout": ms(s.opt.Timeout),
 		// A generic plan made while a table is tiny would scan it for ever.
-		"enable_seqscan": "off",
+		"enable_seqscan":    "off",
+		"enable_bitmapscan": "off", // which would lock rows in the order of the heap
 		// The cost that this adds would have scans of one row compiled, which
 		// takes a hundred times as long as running them.
 		"jit": "off",

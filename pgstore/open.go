@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +22,8 @@ type Store struct {
 	hosts       int
 	commitLevel string      // of synchronous_commit: on or remote_apply
 	started     atomic.Bool // the schema is known to be there
+	groups      groups
+	closing     sync.Once
 	closed      atomic.Bool
 }
 
@@ -54,6 +57,7 @@ func Open(ctx context.Context, storeURL string, options *Options) (*Store, error
 	s.name = displayName(config.ConnConfig)
 	s.sql = newStatements(opt.NoEpoch)
 	s.slots = make(chan struct{}, opt.MaxConns-1)
+	s.gather()
 	if err := s.configure(config); err != nil {
 		return nil, s.refuse("open", "%w", err)
 	}
@@ -129,8 +133,10 @@ func (s *Store) schema(ctx context.Context, c *conn) (version int64, err error) 
 
 // Close implements onceguard.Store. It waits for calls that are running.
 func (s *Store) Close() error {
-	if s.closed.CompareAndSwap(false, true) {
+	s.closing.Do(func() {
+		s.groups.close()
+		s.closed.Store(true)
 		s.pool.Close()
-	}
+	})
 	return nil
 }

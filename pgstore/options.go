@@ -45,6 +45,11 @@ type Options struct {
 	TransactIdle time.Duration
 	// AutoMigrate brings the schema up to date in Open.
 	AutoMigrate bool
+
+	// batchWait bounds the wait for a locked row where calls share a
+	// transaction: the others must not wait long for one. That one is then
+	// asked alone, and waits for LockTimeout.
+	batchWait time.Duration
 }
 
 func (o *Options) complete() (Options, error) {
@@ -67,6 +72,9 @@ func (o *Options) complete() (Options, error) {
 		if *d.field < time.Millisecond {
 			return c, fmt.Errorf("pgstore.Options.%s is %s; use at least 1ms, or 0 for the default %s", d.name, *d.field, d.value)
 		}
+	}
+	if c.batchWait == 0 {
+		c.batchWait = min(slow, c.LockTimeout)
 	}
 	if c.MaxConns == 0 {
 		c.MaxConns = 16

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -48,16 +49,20 @@ func TestPlansNeverScan(t *testing.T) {
 					return err
 				}
 				for name, text := range map[string]string{
-					"insertFirst": sql.insertFirst, "readClaim": sql.readClaim, "settle": sql.settle, "renew": sql.renew,
-					"lock": sql.lock, "get": sql.get, "clock": sql.clock, "updateRow": sql.updateRow, "deleteRow": sql.deleteRow,
+					"insertFirst": sql.insertFirst.sql, "insertMany": sql.insertMany.sql, "settle": sql.settle, "settleMany": sql.settleMany.sql,
+					"renew": sql.renew.sql, "getMany": sql.getMany.sql, "now": sql.now.sql,
+					"lock": sql.lock, "clock": sql.clock, "updateRow": sql.updateRow, "deleteRow": sql.deleteRow,
 					"insertEvidence": sql.insertEvidence, "readEvidence": readEvidence,
 				} {
 					plan, err := explain(ctx, c.Conn.Conn(), name, text)
 					if err != nil {
 						return fmt.Errorf("%s: %w", name, err)
 					}
-					if strings.Contains(plan, "Seq Scan") || !strings.Contains(plan, "Index") && name != "insertFirst" {
+					if strings.Contains(plan, "Seq Scan") || strings.Contains(plan, "Hash") || strings.Contains(plan, "Merge") || !strings.Contains(plan, "Index") {
 						t.Errorf("%s:\n%s", name, plan)
+					}
+					if (name == "settleMany" || name == "getMany") && !byEachID.MatchString(plan) {
+						t.Errorf("%s does not look its IDs up one by one, in ascending order:\n%s", name, plan)
 					}
 				}
 				return nil
@@ -68,6 +73,9 @@ func TestPlansNeverScan(t *testing.T) {
 		})
 	}
 }
+
+// byEachID is a scan of the primary key for the IDs of an array alone.
+var byEachID = regexp.MustCompile(`Index Scan using onceguard_receipt_pkey on onceguard_receipt .*\n *Index Cond: \(request_id = ANY`)
 
 // explain shows the generic plan of a statement: EXECUTE with nulls is planned
 // without looking at them.

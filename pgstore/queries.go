@@ -26,12 +26,15 @@ const live = `((CASE WHEN $SYS::text <> '' THEN $SYS::text ELSE (SELECT system_i
 const liveNone = `(CASE WHEN $SYS::text = '' THEN 'no-epoch' ELSE $SYS::text END
 	|| CASE WHEN restores = 0 THEN '' ELSE '/' || restores END)`
 
-// statements are the SQL of a store. Single rows by primary key, never sets:
-// their plan cannot turn into a scan when tables grow, and one round trip
-// carries as many as there are.
+// statements are the SQL of a store: rows by primary key, singly or as many as
+// an array names. A plan that is made while the tables are small stays in use
+// while they grow; the sessions' settings (connect.go) leave it no choice but
+// the index, and plan_test.go looks.
 type statements struct {
-	insertFirst, readClaim, settle, renew                string
-	lock, lockFree, clock, get                           string
+	insertFirst, insertMany                              statement
+	settleMany, renew, now, getMany                      statement
+	settle                                               string
+	lock, lockFree, clock                                string
 	insertRow, updateRow, deleteRow                      string
 	insertEvidence, dropEvidenceBodies, dropEvidence     string
 	acknowledge, firstEpoch, synchronous, notSynchronous string
@@ -50,7 +53,7 @@ func newStatements(noEpoch bool) statements {
 		// epoch is acknowledged (where an effect must not start twice), whether this program still
 		// knows the schema, whether the key is older than the memory. On a
 		// conflict nothing is written, not even a transaction number.
-		insertFirst: at(`INSERT INTO onceguard_receipt (request_id, scope, action, key, fingerprint_version, fingerprint_key, fingerprint,
+		insertFirst: statement{"onceguard_claim", at(`INSERT INTO onceguard_receipt (request_id, scope, action, key, fingerprint_version, fingerprint_key, fingerprint,
 				policy, horizon_ns, refusals, max_attempts, state, attempt, owner, process, run_after_never_will,
 				created_at, keyed_at, claimed_at, lease_until, since, result_retention_ns, identity_retention_ns, input)
 			SELECT $1::bytea, $2::text, $3::text, $4::text, $5::smallint, $6::text, $7::bytea,
@@ -60,12 +63,26 @@ func newStatements(noEpoch bool) statements {
 			WHERE ($19::timestamptz IS NULL OR n.t <= $19::timestamptz)
 				AND EXISTS (SELECT FROM onceguard_store WHERE id = 1 AND min_version <= $20::integer AND (NOT $21::boolean OR epoch = $LIVE))
 			ON CONFLICT (request_id) DO NOTHING
-			RETURNING created_at, clock_timestamp()`, "$22"),
-		// The second statement of a claim has a snapshot of its own and so sees
-		// the row that the insert ran into; one's own fresh row is left out.
-		readClaim: `SELECT ` + columns + `, clock_timestamp() FROM onceguard_receipt
-			WHERE request_id = $1::bytea AND (state <> 1 OR owner <> $2::bytea)
-				AND (SELECT min_version FROM onceguard_store WHERE id = 1) <= $3::integer`,
+			RETURNING created_at, clock_timestamp()`, "$22")},
+		// T1 for a batch, one array for each column. The conditions on the store
+		// are computed once, the time for each row.
+		insertMany: statement{"onceguard_claims", at(`INSERT INTO onceguard_receipt (request_id, scope, action, key, fingerprint_version, fingerprint_key, fingerprint,
+				policy, horizon_ns, refusals, max_attempts, state, attempt, owner, process, run_after_never_will,
+				created_at, keyed_at, claimed_at, lease_until, since, result_retention_ns, identity_retention_ns, input)
+			SELECT u.id, u.scope, u.action, u.key, u.version, u.print_key, u.print,
+				u.policy, u.horizon, u.refusals, u.attempts, 1, 1, u.owner, u.process, u.run_after,
+				n.t, n.t, n.t, n.t + u.lease * interval '1 microsecond', n.t, u.keep_result, u.keep_identity, u.input
+			FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::bytea[],
+					$8::smallint[], $9::bigint[], $10::smallint[], $11::integer[], $12::bytea[], $13::text[], $14::boolean[],
+					$15::bigint[], $16::bigint[], $17::bigint[], $18::bytea[], $19::timestamptz[], $21::boolean[])
+				AS u (id, scope, action, key, version, print_key, print, policy, horizon, refusals, attempts, owner, process, run_after,
+					lease, keep_result, keep_identity, input, latest, freezes),
+				LATERAL (SELECT clock_timestamp() AS t) AS n
+			WHERE (u.latest IS NULL OR n.t <= u.latest)
+				AND (SELECT min_version <= $20::integer FROM onceguard_store WHERE id = 1)
+				AND (NOT u.freezes OR (SELECT epoch = $LIVE FROM onceguard_store WHERE id = 1))
+			ON CONFLICT (request_id) DO NOTHING
+			RETURNING request_id, created_at, clock_timestamp()`, "$22")},
 		// T7, and T8 where no attempt is unknown: the cases that do not depend
 		// on the rest of the row.
 		settle: `UPDATE onceguard_receipt SET state = $4::smallint, since = clock_timestamp(), lease_until = NULL, settled_by = $5::text,
@@ -73,17 +90,30 @@ func newStatements(noEpoch bool) statements {
 			WHERE request_id = $1::bytea AND attempt = $2::bigint AND owner = $3::bytea AND state IN (1, 3)
 				AND ($4::smallint = 4 OR NOT unknown_attempt)
 			RETURNING ` + columnsNoBody + `, clock_timestamp()`,
+		// The same for a batch whose IDs are sorted. A join with unnest would
+		// leave the planner a choice, and it chose to walk the whole index while
+		// the table was small; this can only look each ID up, in ascending order.
+		// width_bucket finds an ID's place by binary search. "state + 0" keeps the
+		// index of open rows out.
+		settleMany: statement{"onceguard_settles", strings.ReplaceAll(`UPDATE onceguard_receipt SET state = ($4::smallint[])$AT, since = clock_timestamp(),
+				lease_until = NULL, settled_by = ($5::text[])$AT, reason = ($6::text[])$AT, result = ($7::bytea[])$AT,
+				result_type = ($8::text[])$AT, result_digest = ($9::bytea[])$AT, result_missing = ($10::smallint[])$AT
+			WHERE request_id = ANY ($1::bytea[]) AND attempt = ($2::bigint[])$AT AND owner = ($3::bytea[])$AT AND state + 0 IN (1, 3)
+				AND (($4::smallint[])$AT = 4 OR NOT unknown_attempt)
+			RETURNING `+columnsNoBody+`, clock_timestamp()`, "$AT", "[width_bucket(request_id, $1::bytea[])]")},
 		// T6. A lease never gets shorter.
-		renew: `UPDATE onceguard_receipt SET lease_until = greatest(lease_until, clock_timestamp() + $4::bigint * interval '1 microsecond')
+		renew: statement{"onceguard_renew", `UPDATE onceguard_receipt SET lease_until = greatest(lease_until, clock_timestamp() + $4::bigint * interval '1 microsecond')
 			WHERE request_id = $1::bytea AND attempt = $2::bigint AND owner = $3::bytea AND state = 1
-			RETURNING ` + columnsNoBody + `, clock_timestamp()`,
+			RETURNING ` + columnsNoBody + `, clock_timestamp()`},
 
 		lock:     `SELECT ` + columns + ` FROM onceguard_receipt WHERE request_id = $1::bytea FOR UPDATE`,
 		lockFree: `SELECT ` + columns + ` FROM onceguard_receipt WHERE request_id = $1::bytea FOR UPDATE SKIP LOCKED`,
 		// Read after the lock: now() is the start of the transaction, and a
 		// lease counted from there may be over before it is written.
 		clock: at(`SELECT clock_timestamp(), epoch, $LIVE, min_version, synchronous FROM onceguard_store WHERE id = 1`, "$1"),
-		get:   `SELECT ` + columns + ` FROM onceguard_receipt WHERE request_id = $1::bytea`,
+
+		now:     statement{"onceguard_now", `SELECT clock_timestamp(), min_version FROM onceguard_store WHERE id = 1`},
+		getMany: statement{"onceguard_get", `SELECT ` + columns + ` FROM onceguard_receipt WHERE request_id = ANY ($1::bytea[])`},
 
 		insertRow: `INSERT INTO onceguard_receipt (` + columns + `) VALUES (` + placeholders(columnCount) + `) ON CONFLICT (request_id) DO NOTHING`,
 		updateRow: `UPDATE onceguard_receipt SET (` + columns + `) = ROW (` + placeholders(columnCount) + `) WHERE request_id = $1`,

@@ -2,45 +2,28 @@ package pgstore
 
 import (
 	"context"
-	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/onceguard/onceguard"
 )
 
 // Get implements onceguard.Store. It takes no lock and waits for nobody.
 func (s *Store) Get(ctx context.Context, ids []onceguard.RequestID) ([]onceguard.Answer, error) {
-	seen := make(map[onceguard.RequestID]bool, len(ids))
-	for _, id := range ids {
-		if seen[id] {
-			return nil, s.refuse("get", "%s occurs twice in one call: ask once per request", id)
+	if len(ids) > 1 {
+		seen := make(map[onceguard.RequestID]bool, len(ids))
+		for _, id := range ids {
+			if seen[id] {
+				return nil, s.refuse("get", "%s occurs twice in one call: ask once per request", id)
+			}
+			seen[id] = true
 		}
-		seen[id] = true
 	}
-	answers := make([]onceguard.Answer, len(ids))
-	err := s.with(ctx, "get", common, func(ctx context.Context, c *conn) error {
-		var now time.Time
-		b := &pgx.Batch{}
-		queueNow(b, &now)
-		for i, id := range ids {
-			b.Queue(s.sql.get, id[:]).QueryRow(func(row pgx.Row) error {
-				r, err := scan(row)
-				switch {
-				case none(err):
-					answers[i] = onceguard.Answer{Outcome: onceguard.Missing, Now: now}
-				case err != nil:
-					return err
-				default:
-					answers[i] = onceguard.Answer{Outcome: onceguard.Found, Record: r, Now: now}
-				}
-				return nil
-			})
-		}
-		return c.run(ctx, b, false)
-	})
+	members, err := s.gets(ctx, "get", ids)
 	if err != nil {
 		return nil, err
+	}
+	answers := make([]onceguard.Answer, len(ids))
+	for i := range members {
+		answers[i] = members[i].answer
 	}
 	return answers, nil
 }
@@ -57,11 +40,7 @@ func (s *Store) Resolve(ctx context.Context, n onceguard.Resolution) (onceguard.
 
 // Import implements onceguard.Store. A record that is not final is refused.
 func (s *Store) Import(ctx context.Context, records []onceguard.Record) ([]onceguard.Answer, error) {
-	ids := make([]onceguard.RequestID, len(records))
-	for i, r := range records {
-		ids[i] = r.ID
-	}
-	order, err := s.sorted(ctx, "import", ids)
+	order, err := s.sorted(ctx, "import", len(records), func(i int) *onceguard.RequestID { return &records[i].ID })
 	if err != nil {
 		return nil, err
 	}

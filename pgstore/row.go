@@ -65,10 +65,7 @@ func scan(row pgx.Row, more ...any) (onceguard.Record, error) {
 	r.State, r.Generation, r.Result.Missing = onceguard.State(state), int(generation), onceguard.ResultGap(gap)
 	r.CreatedAt, r.KeyedAt, r.ClaimedAt, r.LeaseUntil, r.Since = unstamp(created), unstamp(keyed), unstamp(claimed), unstamp(lease), unstamp(entered)
 	r.ResultRetention, r.IdentityRetention = time.Duration(keepResult), time.Duration(keepIdentity)
-	if r.State < onceguard.Claimed || r.State > onceguard.Failed || r.Policy.Kind > onceguard.TransactionalKind {
-		return r, refusal("request %s has state %d and policy %d, which this version does not know; use a newer one", r.ID, state, policy)
-	}
-	return r, nil
+	return r, known(r)
 }
 
 // text makes s storable: the server takes neither NUL nor invalid UTF-8, and a

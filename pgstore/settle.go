@@ -7,83 +7,73 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/groupcommit"
 )
 
 // Settle implements onceguard.Store: one conditional update per success or
-// refusal of the present owner, all in one round trip; the rest under locks.
+// refusal of the present owner, together with those of other callers; the rest
+// under locks.
 func (s *Store) Settle(ctx context.Context, list []onceguard.Settlement) ([]onceguard.Answer, error) {
-	ids := make([]onceguard.RequestID, len(list))
-	for i, n := range list {
-		ids[i] = n.ID
+	order, err := s.sorted(ctx, "settle", len(list), func(i int) *onceguard.RequestID { return &list[i].ID })
+	if err != nil || len(list) == 0 {
+		return nil, err
 	}
-	return s.owned(ctx, "settle", ids, func(b *pgx.Batch, i int, a *onceguard.Answer) {
-		s.queueSettle(b, list[i], a)
-	}, func(r onceguard.Record, i int, now time.Time) onceguard.Step {
-		return r.Settle(list[i], now)
-	})
+	members := make([]settleMember, len(list))
+	travel := make([]*settleMember, 0, len(list))
+	for _, i := range order {
+		m := &members[i]
+		if m.said = list[i]; m.prepare() {
+			travel = append(travel, m)
+		}
+	}
+	return owned(ctx, s, "settle", s.groups.settles, s.flushSettles, members, order, travel)
 }
 
 // Renew implements onceguard.Store: one conditional update per claim.
 func (s *Store) Renew(ctx context.Context, list []onceguard.Renewal) ([]onceguard.Answer, error) {
-	ids := make([]onceguard.RequestID, len(list))
-	for i, n := range list {
-		ids[i] = n.ID
+	order, err := s.sorted(ctx, "renew", len(list), func(i int) *onceguard.RequestID { return &list[i].ID })
+	if err != nil || len(list) == 0 {
+		return nil, err
 	}
-	return s.owned(ctx, "renew", ids, func(b *pgx.Batch, i int, a *onceguard.Answer) {
-		s.queueRenew(b, list[i], a)
-	}, func(r onceguard.Record, i int, now time.Time) onceguard.Step {
-		return r.Renew(list[i], now)
-	})
+	members := make([]renewMember, len(list))
+	travel := make([]*renewMember, 0, len(list))
+	for _, i := range order {
+		members[i].said = list[i]
+		travel = append(travel, &members[i])
+	}
+	return owned(ctx, s, "renew", s.groups.renewals, s.flushRenewals, members, order, travel)
 }
 
-// owned runs an owner's questions: first as conditional updates, and what
-// those did not decide by the rule, under the row's lock.
-func (s *Store) owned(ctx context.Context, op string, ids []onceguard.RequestID,
-	queue func(*pgx.Batch, int, *onceguard.Answer), decide func(onceguard.Record, int, time.Time) onceguard.Step,
+// word is what an owner says about its attempt.
+type word[M any] interface {
+	*M
+	base() *member
+	about() onceguard.RequestID
+	decide(onceguard.Record, time.Time) onceguard.Step
+}
+
+// owned asks an owner's questions: those in travel as conditional updates, and
+// what these did not decide by the rule, under the row's lock.
+func owned[M any, P word[M]](ctx context.Context, s *Store, op string, g *groupcommit.Group[onceguard.RequestID, P],
+	flush func(context.Context, []P), members []M, order []int, travel []P,
 ) ([]onceguard.Answer, error) {
-	order, err := s.sorted(ctx, op, ids)
-	if err != nil {
+	if err := together(ctx, s, op, g.Do, travel); err != nil {
 		return nil, err
 	}
-	answers := make([]onceguard.Answer, len(ids))
-	err = s.with(ctx, op, outcome, func(ctx context.Context, c *conn) error {
-		clear(answers)
-		b := &pgx.Batch{}
-		for _, i := range order {
-			queue(b, i, &answers[i])
-		}
-		if b.Len() == 0 {
-			return nil
-		}
-		if s.opt.Pooler {
-			explicit := &pgx.Batch{}
-			s.begin(explicit)
-			explicit.QueuedQueries = append(explicit.QueuedQueries, b.QueuedQueries...)
-			commit(explicit)
-			b = explicit
-		}
-		if err := failpoint(op, "before-commit"); err != nil {
-			c.sent = true
-			return err
-		}
-		if err := c.run(ctx, b, true); err != nil {
-			return err
-		}
-		return failpoint(op, "after-commit")
-	})
-	if err != nil && !single(err) {
-		return nil, err
-	}
+	answers := make([]onceguard.Answer, len(members))
 	for _, i := range order {
-		if answers[i].Outcome != onceguard.NoOutcome {
-			continue
+		p := P(&members[i])
+		m := p.base()
+		if m.resend {
+			m.alone, m.resend = false, false
+			flush(ctx, []P{p})
 		}
-		answers[i], err = s.locked(ctx, op, outcome, ids[i], func(r onceguard.Record, at instant) (onceguard.Step, error) {
-			return decide(r, i, at.now), nil
-		})
-		if err != nil {
-			answers[i] = onceguard.Answer{Err: err}
+		if m.open() {
+			m.answer, m.err = s.locked(ctx, op, outcome, p.about(), func(r onceguard.Record, at instant) (onceguard.Step, error) {
+				return p.decide(r, at.now), nil
+			})
 		}
+		answers[i] = m.result()
 	}
 	return answers, nil
 }
@@ -110,28 +100,6 @@ func (s *Store) queueSettle(b *pgx.Batch, n onceguard.Settlement, a *onceguard.A
 			*a = onceguard.Answer{Outcome: step.Outcome, Transition: step.Transition, Record: got, Mine: true, Now: now.UTC()}
 			return nil
 		})
-}
-
-// queueRenew asks for T6. The answer's time is the one that the lease counts
-// from; where the update then waited for the row, the lease is renewed again.
-func (s *Store) queueRenew(b *pgx.Batch, n onceguard.Renewal, a *onceguard.Answer) {
-	owner := n.Owner.Hash()
-	b.Queue(s.sql.renew, n.ID[:], n.Attempt, owner[:], micro(n.Lease)).QueryRow(func(row pgx.Row) error {
-		var end time.Time
-		r, err := scan(row, &end)
-		if err != nil {
-			return unlessNone(err)
-		}
-		now := r.LeaseUntil.Add(-n.Lease.Truncate(time.Microsecond))
-		if end.Sub(now) > slow {
-			return nil
-		}
-		if now.After(end) { // the lease was longer already
-			now = end
-		}
-		*a = onceguard.Answer{Outcome: onceguard.Applied, Transition: onceguard.T6, Record: r, Mine: true, Now: now.UTC()}
-		return nil
-	})
 }
 
 func unlessNone(err error) error {

@@ -159,7 +159,8 @@ func (t *transaction) begin(ctx context.Context, c *conn) (tx pgx.Tx, err error)
 	b.BeginTx(pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	t.s.queueSettings(b, t.s.opt.TransactIdle)
 	// The caller's statements are planned as everywhere else.
-	exec(b, `SELECT set_config('enable_seqscan', 'on', true), set_config('onceguard.request', $1::text, true)`, t.claim.ID.String())
+	exec(b, `SELECT set_config('enable_seqscan', 'on', true), set_config('enable_bitmapscan', 'on', true),
+		set_config('onceguard.request', $1::text, true)`, t.claim.ID.String())
 	t.session.queue(b)
 	queueLock(b, t.s.sql.lock, t.claim.ID, &t.before)
 	t.s.queueClock(b, c.system, &t.at)

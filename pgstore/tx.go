@@ -27,7 +27,7 @@ type settings struct{ path, role, rest string }
 
 func (v *settings) queue(b *pgx.Batch) {
 	b.Queue(`SELECT current_setting('search_path'), current_setting('role'), (SELECT string_agg(current_setting(name), ' ')
-		FROM unnest(ARRAY['synchronous_commit', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'enable_seqscan',
+		FROM unnest(ARRAY['synchronous_commit', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'enable_seqscan', 'enable_bitmapscan',
 			'default_transaction_isolation', 'default_transaction_read_only', 'DateStyle', 'IntervalStyle', 'TimeZone',
 			'client_encoding', 'bytea_output', 'plan_cache_mode', 'session_authorization']) AS name)`).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&v.path, &v.role, &v.rest) })
