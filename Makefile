@@ -58,12 +58,12 @@ test: need-go need-postgres need-faketime ## all tests, with a real PostgreSQL
 	$(GO) test -tags failpoint ./internal/fault/...
 	$(GO) test -timeout 30m ./...
 
-# Adapters that bring an SDK with them are modules of their own. What go test and
-# the others say about ./... leaves them out.
-CONTRIB := $(patsubst %/go.mod,%,$(wildcard contrib/*/go.mod))
+# Adapters that bring an SDK with them, and the benchmark with its peers, are
+# modules of their own. What go test and the others say about ./... leaves them out.
+CONTRIB := $(patsubst %/go.mod,%,$(wildcard contrib/*/go.mod bench/go.mod))
 
 .PHONY: test-contrib
-test-contrib: need-go staticcheck ## vet, staticcheck and tests of the modules in contrib
+test-contrib: need-go staticcheck ## vet, staticcheck and tests of the modules in contrib, and of bench
 	@for m in $(CONTRIB); do echo "$$m"; (cd $$m && $(GO) vet ./... && $(GOBIN)/staticcheck ./... && $(GO) test -timeout 10m ./...) || exit 1; done
 
 .PHONY: race
@@ -83,12 +83,25 @@ crash-full: need-go need-postgres need-faketime ## the whole table of docs/fault
 fuzz: need-go ## every fuzz target for FUZZTIME (20s) each
 	@GO='$(GO)' sh scripts/fuzz.sh $(FUZZTIME)
 
-# Compare two states of the code on one idle machine:
-#   git switch main   && make bench BENCH_OUT=bin/old.txt
-#   git switch topic  && make bench BENCH_OUT=bin/new.txt
-#   .tools/bin/benchstat bin/old.txt bin/new.txt
+# The published numbers: goals, peers, large table, soak. Arguments after -measure:
+#   -quick            under two minutes, shows that all runs; writes nothing
+#   -only REGEXP      some scenes: postgres, replay, memory, sqlite, dbos, rows, soak
+#   -rows N           receipts of the large table (1000000)
+#   -soak DURATION    of mixed load (3m); negative: none
+#   -rounds N -slice DURATION -out FILE
+# A whole run writes bench/results/DATE.md and the block in docs/performance.md.
+BENCH_ARGS ?=
+
 .PHONY: bench
-bench: need-go need-postgres benchstat ## storetest benchmarks on each store, ten runs each (BENCH, BENCH_COUNT, BENCH_OUT)
+bench: need-go need-postgres ## measure everything beside naive code and peers, about 20 minutes on an idle machine (BENCH_ARGS)
+	cd bench && $(GO) test -count=1 -timeout 90m -run '^TestMeasure$$' -args -measure $(BENCH_ARGS)
+
+# Compare two states of the code on one idle machine:
+#   git switch main   && make bench-stores BENCH_OUT=bin/old.txt
+#   git switch topic  && make bench-stores BENCH_OUT=bin/new.txt
+#   .tools/bin/benchstat bin/old.txt bin/new.txt
+.PHONY: bench-stores
+bench-stores: need-go need-postgres benchstat ## storetest benchmarks on each store, ten runs each (BENCH, BENCH_COUNT, BENCH_OUT)
 	@mkdir -p $(dir $(BENCH_OUT))
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCH_COUNT) -timeout 120m ./memstore/... ./sqlitestore/... ./pgstore/... > $(BENCH_OUT) || { cat $(BENCH_OUT); exit 1; }
 	$(GOBIN)/benchstat $(BENCH_OUT)
