@@ -10,7 +10,8 @@ import (
 
 // Call is one tools/call as it arrived.
 type Call struct {
-	// Params are the raw params, byte for byte. They are not kept.
+	// Params are the raw params, byte for byte. They are not kept, and must not
+	// change while the call is forwarded, which may be after Do returned.
 	Params json.RawMessage
 	// Header has the HTTP headers of the request; nil on stdio. Only
 	// Idempotency-Key is read, and all are handed to Upstream.
@@ -52,7 +53,8 @@ func (h Handle) RequestID() onceguard.RequestID { return h.id }
 // An error says that no answer came. Mark it with onceguard.NotExecuted when
 // surely nothing left this process (the dial failed, the server never started);
 // any other error means that the call may have had its effect (a broken stream,
-// a server that died, a timeout).
+// a server that died, a timeout). Its text is kept as the receipt's reason and
+// shown to the caller: no secrets in it.
 //
 // ctx does not end when the client leaves, unless the tool is cancel-safe; it
 // ends when the tool's max_run is over or the lease is lost. Upstream must then

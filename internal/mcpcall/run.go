@@ -189,7 +189,7 @@ func (g *Gate) answer(ctx context.Context, c *call, p plan, receipt onceguard.Re
 	case !errors.As(err, &e):
 		return g.uncertain(c, onceguard.Record{ID: receipt.RequestID}, o)
 	}
-	rec := onceguard.Record{ID: e.RequestID, State: e.State, Attempt: e.Attempt, Since: e.Since, SettledBy: e.SettledBy, Reason: e.Reason}
+	rec := onceguard.Record{ID: e.RequestID, State: e.State, Attempt: e.Attempt, Since: e.Since, SettledBy: e.SettledBy, Reason: e.Reason, UnknownAttempt: e.MayHaveRun && e.Code == onceguard.ErrNotExecuted}
 	switch e.Code {
 	case onceguard.ErrRefused:
 		if len(receipt.Value) > 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/mcppolicy"
 )
 
 // seen is what is known of the server's tool definitions. Without a policy file
@@ -43,16 +44,8 @@ type definition struct {
 	First    bool   `json:"first,omitempty"`
 }
 
-// Pin is the pin of a raw tool definition: sha256: and the hexadecimal SHA-256
-// of its canonical form.
-func Pin(tool json.RawMessage) (string, error) {
-	canonical, err := onceguard.CanonicalJSON(tool)
-	if err != nil {
-		return "", err
-	}
-	d := sha256.Sum256(canonical)
-	return "sha256:" + hex.EncodeToString(d[:]), nil
-}
+// Pin is the pin of a raw tool definition, see mcppolicy.PinOf.
+func Pin(tool json.RawMessage) (string, error) { return mcppolicy.PinOf(tool) }
 
 // define reads a raw definition.
 func define(tool json.RawMessage) (definition, error) {

@@ -137,7 +137,9 @@ func (g *Gate) softStop(ctx context.Context, c *call, at head, last onceguard.Re
 
 func (g *Gate) noResult(c *call, rec onceguard.Record) Reply {
 	w := g.word(NoResult, c, rec, rec.State.MayHaveRun(), StepStopRepeat)
-	w.Reason = rec.Reason
+	if w.Reason = rec.Reason; c.how.Result != mcppolicy.ResultKeep {
+		w.Reason = "the policy keeps no result"
+	}
 	return g.say(c, w, fmt.Sprintf("%s already happened (%s, %s) and was not run again; its result is not kept. Treat it as done.", c.tool, w.FirstAt, w.RequestID), nil)
 }
 
@@ -147,7 +149,7 @@ func (g *Gate) expired(c *call, rec onceguard.Record) Reply {
 }
 
 func (g *Gate) notRun(c *call, rec onceguard.Record, why string) Reply {
-	w := g.word(NotRun, c, rec, false, StepSameCall)
+	w := g.word(NotRun, c, rec, rec.UnknownAttempt, StepSameCall)
 	w.Reason = why
 	return g.say(c, w, fmt.Sprintf("Nothing was run: %s was not started (%s). Make the same call again, with the same arguments.", c.tool, why), nil)
 }
