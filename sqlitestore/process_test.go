@@ -11,9 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/groupcommit"
 	"github.com/onceguard/onceguard/sqlitestore"
 )
 
@@ -192,4 +194,31 @@ func TestKilledProcess(t *testing.T) {
 		t.Errorf("%d rows of a transaction that never committed", n)
 	}
 	grant(t, s, "after") // the lock is free: 50 ms is all the patience there is
+}
+
+// The lock is free between batches, and whoever waits for it asks often enough
+// to get it from a process that always has more to write.
+func TestALoneProcessBesideABusyOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	busy, lone := open(t, path, quiet()), open(t, path, quiet())
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range 64 {
+		all.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+					settle(t, busy, success(grant(t, busy, fmt.Sprint("busy ", i, " ", n)), []byte("paid")))
+				}
+			}
+		})
+	}
+	until(t, busy, "the traffic", func(st groupcommit.Stats) bool { return st.Batches > 10 })
+	for i := range 20 { // a busy error would end the test
+		settle(t, lone, success(grant(t, lone, fmt.Sprint("lone ", i)), []byte("paid")))
+	}
+	close(stop)
+	all.Wait()
 }

@@ -2,7 +2,6 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"sync"
 	"time"
@@ -111,13 +110,5 @@ func (s *Store) peek(ctx context.Context, id onceguard.RequestID) (r onceguard.R
 		r, err = readRow(c, id)
 		return err
 	})
-	return r, err
-}
-
-func readRow(c runner, id onceguard.RequestID) (r onceguard.Record, err error) {
-	err = one(c, func(row scanner) (err error) { r, err = scanRecord(row); return err }, selectRow, id[:])
-	if errors.Is(err, sql.ErrNoRows) {
-		return onceguard.Record{}, nil
-	}
 	return r, err
 }
