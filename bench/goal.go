@@ -38,7 +38,7 @@ var goals = []goal{
 	{19, "DBOS, one-step workflow, 64 callers: the store to it", ">=", 18, "x"},
 	{20, "DBOS, one-step workflow, 256 callers: the store to it", ">=", 35, "x"},
 	{21, "Large table: the worst of insert, replay, sweep and prune, to 10,000 rows", "<=", 1.5, "x"},
-	{22, "Soak: growth of the heap from its second to its last quarter", "<=", 5, " %"},
+	{22, "Soak: growth of the heap from its second to its last quarter", "<=", 10, " %"},
 }
 
 // verdict says what became of a goal.

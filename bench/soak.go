@@ -24,7 +24,7 @@ func (b *Bench) soak(t *testing.T, span time.Duration) {
 	}
 	c, _ := b.server(t, nil)
 	url, store := database(t, c)
-	g := newGuard(t, store, 4<<20) // small, so that it is full before the second quarter
+	g := newGuard(t, store, 1<<20) // small, so that it is full before the second quarter
 	ctx, cancel := context.WithTimeout(context.Background(), span)
 	defer cancel()
 	var ops atomic.Int64
