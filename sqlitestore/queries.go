@@ -18,6 +18,9 @@ const columns = `request_id, scope, action, key,
 
 const selectStore = `SELECT store_id, epoch, frozen_why, min_version, file FROM onceguard_store`
 
+const sameStore = `SELECT 1 FROM onceguard_store
+WHERE store_id = ? AND epoch = ? AND frozen_why = ? AND min_version = ? AND file = ?`
+
 const rowExists = `SELECT 1 FROM onceguard_receipt WHERE request_id = ?`
 
 const selectRow = `SELECT ` + columns + ` FROM onceguard_receipt WHERE request_id = ?`

@@ -99,12 +99,8 @@ func (s *Store) lookup(ctx context.Context, id onceguard.RequestID) (r onceguard
 // at a fraction of the cost.
 func (s *Store) peek(ctx context.Context, id onceguard.RequestID) (r onceguard.Record, err error) {
 	err = s.rows.use(ctx, func(c *session) error {
-		known, err := c.query(rowExists, id[:])
-		if err != nil {
-			return err
-		}
-		found := known.Next()
-		if err := errors.Join(known.Err(), known.Close()); err != nil || !found {
+		known, err := c.any(rowExists, id[:])
+		if err != nil || !known {
 			return err
 		}
 		r, err = readRow(c, id)

@@ -26,6 +26,7 @@ type session struct {
 	prepared map[string]statement
 	args     []driver.NamedValue // reused: no statement keeps its arguments
 	last     int64               // row ID of the latest insert
+	store    storeRow            // as it was read last
 }
 
 // statement is what the driver's statements can do.
@@ -140,6 +141,16 @@ func (c *session) query(query string, args ...any) (rows, error) {
 		return nil, err
 	}
 	return &cursor{rows: list}, nil
+}
+
+// any reports whether a query has a row.
+func (c *session) any(query string, args ...any) (bool, error) {
+	list, err := c.query(query, args...)
+	if err != nil {
+		return false, err
+	}
+	found := list.Next()
+	return found, errors.Join(list.Err(), list.Close())
 }
 
 func (c *session) named(args []any) []driver.NamedValue {

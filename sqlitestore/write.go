@@ -151,14 +151,34 @@ func (s *Store) opened(r runner) (*txn, error) {
 	if err := s.file.check(); err != nil {
 		return nil, err
 	}
-	if err := one(r, t.row.scan, selectStore); err != nil {
-		return nil, err
-	}
-	if err := s.admits(t.row); err != nil {
+	if err := t.readStore(); err != nil {
 		return nil, err
 	}
 	t.now = s.now()
 	return t, nil
+}
+
+// readStore reads the store's own row and judges it. The session remembers what
+// it was: mostly it is enough to ask whether it is still the same.
+func (t *txn) readStore() error {
+	c, ok := t.runner.(*session)
+	if ok && c.store.id != "" {
+		same, err := c.any(sameStore, c.store.id, c.store.epoch, c.store.frozenWhy, c.store.minVersion, c.store.file)
+		if err != nil {
+			return err
+		}
+		if same {
+			t.row = c.store
+			return t.s.admits(t.row)
+		}
+	}
+	if err := one(t, t.row.scan, selectStore); err != nil {
+		return err
+	}
+	if ok {
+		c.store = t.row
+	}
+	return t.s.admits(t.row)
 }
 
 // record reads a row; the zero Record where there is none.
