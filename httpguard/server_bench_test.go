@@ -59,7 +59,7 @@ func BenchmarkMiddleware(b *testing.B) {
 	for name, open := range stores {
 		b.Run(name, func(b *testing.B) {
 			store := open(b)
-			g, err := onceguard.New(b.Context(), store, onceguard.Options{})
+			g, err := onceguard.New(b.Context(), store, onceguard.Options{ReplayCache: -1})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -67,7 +67,7 @@ func BenchmarkTransport(b *testing.B) {
 		})
 		for name, open := range stores {
 			b.Run(fmt.Sprintf("%s/fresh=%v", name, fresh), func(b *testing.B) {
-				g, err := onceguard.New(b.Context(), open(b), onceguard.Options{})
+				g, err := onceguard.New(b.Context(), open(b), onceguard.Options{ReplayCache: -1})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -122,7 +122,7 @@ func benchProxy(b *testing.B, store onceguard.Store, upstream string) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	g, err := onceguard.New(b.Context(), store, onceguard.Options{})
+	g, err := onceguard.New(b.Context(), store, onceguard.Options{ReplayCache: -1})
 	if err != nil {
 		b.Fatal(err)
 	}
