@@ -44,6 +44,9 @@ func (w *world) params(c call) string {
 func (w *world) send(c call) string {
 	w.Helper()
 	w.ids++
+	if c.tool == "pay" {
+		w.pays++
+	}
 	id := strconv.Itoa(1000 + w.ids)
 	w.client.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":%s}`, id, w.params(c)))
 	return id

@@ -134,7 +134,7 @@ func post(ctx context.Context, client *http.Client, url string, frame []byte) er
 		sayFrame(body)
 		return nil
 	}
-	if resp.StatusCode >= 300 || !bytes.HasPrefix(frame, []byte("[")) && bytes.Contains(frame, []byte(`"id"`)) {
+	if resp.StatusCode >= 300 || bytes.Contains(frame, []byte(`"id"`)) && bytes.Contains(frame, []byte(`"method"`)) {
 		return fmt.Errorf("status %s and no frame: %.200s", resp.Status, body)
 	}
 	return nil

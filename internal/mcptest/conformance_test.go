@@ -49,25 +49,39 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	for _, suite := range suites {
 		t.Run(suite.name, func(t *testing.T) {
-			t.Parallel()
 			p := install(t, suite.packages)
-			addr := everythingServer(t, suite.sessions)
-			direct := verdicts(t, p, "http://"+addr, suite.args)
-			passed, failed := direct.count("SUCCESS"), direct.count("FAILURE")
-			if passed != suite.passed || failed != suite.failed {
-				t.Errorf("without the proxy %d checks pass and %d fail, want %d and %d:\n%s", passed, failed, suite.passed, suite.failed, direct)
+			for round := 1; ; round++ {
+				direct, through := bothWays(t, p, suite.args, suite.sessions)
+				diff := cmp.Diff(direct.statuses(), through.statuses())
+				passed, failed := direct.count("SUCCESS"), direct.count("FAILURE")
+				if diff == "" && passed == suite.passed && failed == suite.failed {
+					t.Logf("%s: %d passed and %d failed without the proxy, %d and %d through it",
+						suite.name, passed, failed, through.count("SUCCESS"), through.count("FAILURE"))
+					return
+				}
+				if round == rounds {
+					t.Fatalf("without the proxy %d checks pass and %d fail, want %d and %d; verdicts (-without the proxy +through it)\n%s\nwithout:\n%s\nthrough:\n%s",
+						passed, failed, suite.passed, suite.failed, diff, direct, through)
+				}
+				t.Logf("round %d differs, and is run again:\n%s", round, diff)
 			}
-			// A server of its own: what one run left behind is not for the other.
-			upstream := everythingServer(t, suite.sessions)
-			proxy := start(t, nil, onceguardPath(t), "mcp", "--store", "sqlite:"+filepath.Join(t.TempDir(), "receipts.db"), "--create-store",
-				"--listen", "127.0.0.1:0", "--upstream", "http://"+upstream)
-			through := verdicts(t, p, "http://"+listening(proxy), suite.args)
-			if diff := cmp.Diff(direct.statuses(), through.statuses()); diff != "" {
-				t.Errorf("verdicts (-without the proxy +through it)\n%s\nwithout:\n%s\nthrough:\n%s", diff, direct, through)
-			}
-			t.Logf("%s: %d passed and %d failed without the proxy, %d and %d through it", suite.name, passed, failed, through.count("SUCCESS"), through.count("FAILURE"))
 		})
 	}
+}
+
+// rounds is how often a suite is run at most. Some checks wait a fixed time for a
+// notification, and on a busy machine it comes later, with the proxy or without.
+// What the proxy breaks is broken in every round.
+const rounds = 3
+
+// bothWays runs a suite without the proxy and through it, each with a server of
+// its own: what one run left behind is not for the other.
+func bothWays(t *testing.T, p packages, args []string, sessions bool) (direct, through verdictList) {
+	t.Helper()
+	direct = verdicts(t, p, "http://"+everythingServer(t, sessions), args)
+	proxy := start(t, nil, onceguardPath(t), "mcp", "--store", "sqlite:"+filepath.Join(t.TempDir(), "receipts.db"), "--create-store",
+		"--listen", "127.0.0.1:0", "--upstream", "http://"+everythingServer(t, sessions))
+	return direct, verdicts(t, p, "http://"+listening(proxy), args)
 }
 
 // everythingServer starts the Go SDK's conformance server and returns its

@@ -82,6 +82,7 @@ func serveTools(args []string) error {
 	flags.StringVar(&c.Ledger, "ledger", "", "")
 	flags.StringVar(&c.Plan, "plan", "", "")
 	flags.StringVar(&c.Trace, "trace", "", "")
+	flags.BoolVar(&c.Plain, "plain", false, "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

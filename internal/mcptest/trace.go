@@ -13,6 +13,7 @@ import (
 // What a trace line tells of.
 const (
 	Started   = "started"   // the server runs, with Pid
+	Received  = "received"  // a message arrived, or a batch; others may follow for what is in it
 	Called    = "called"    // a tools/call arrived
 	Applied   = "applied"   // its effect is in the ledger
 	Answered  = "answered"  // its answer was written, whoever reads it
@@ -28,6 +29,7 @@ type Line struct {
 	Method string          `json:"method,omitempty"`
 	ID     json.RawMessage `json:"id,omitempty"`
 	Params json.RawMessage `json:"params,omitempty"`
+	Raw    string          `json:"raw,omitempty"` // of Received: the message, byte for byte
 }
 
 // Tracer appends lines to a file. Safe for several goroutines.

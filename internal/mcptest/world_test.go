@@ -34,6 +34,7 @@ type world struct {
 	config    string // the policy file's text; "" for none
 	flags     []string
 	fault     string // failpoint rules for the proxies that start from now on
+	plain     bool   // the server sends no members that the protocol does not know
 	shipped   bool   // the proxy is the program as it is shipped
 
 	ledger     *ledger.Client
@@ -44,7 +45,7 @@ type world struct {
 
 	server, proxy, client *process
 	serverAddr, proxyAddr string
-	ids                   int
+	ids, pays             int // JSON-RPC ids, and calls of pay
 }
 
 func newWorld(t testing.TB, transport string, guarded bool) *world {
@@ -67,6 +68,18 @@ func (w *world) deadline() context.Context {
 // start starts whatever of the world does not run, and greets the server.
 func (w *world) start() *world {
 	w.Helper()
+	w.startServers()
+	if w.client == nil || w.client.over() {
+		w.client = start(w, w.env(), w.clientCommand()...)
+		w.pid() // it runs
+		w.greet()
+	}
+	return w
+}
+
+// startServers starts what listens; over stdio nothing does.
+func (w *world) startServers() {
+	w.Helper()
 	if w.transport == httpT {
 		if w.server == nil || w.server.over() {
 			w.server = start(w, nil, append(w.serverCommand(), "-http", orAnyPort(w.serverAddr))...)
@@ -77,12 +90,6 @@ func (w *world) start() *world {
 			w.proxyAddr = listening(w.proxy)
 		}
 	}
-	if w.client == nil || w.client.over() {
-		w.client = start(w, w.env(), w.clientCommand()...)
-		w.pid() // it runs
-		w.greet()
-	}
-	return w
 }
 
 func orAnyPort(addr string) string {
@@ -104,7 +111,7 @@ func listening(p *process) string {
 func (w *world) env() []string { return []string{"ONCEGUARD_FAULT=" + w.fault} }
 
 func (w *world) serverCommand() []string {
-	return []string{self(w), roleServer, "-ledger", w.ledgerAddr, "-plan", w.plan, "-trace", w.trace}
+	return []string{self(w), roleServer, "-ledger", w.ledgerAddr, "-plan", w.plan, "-trace", w.trace, fmt.Sprintf("-plain=%t", w.plain)}
 }
 
 // proxyCommand is the proxy's command line with what follows its usual flags.

@@ -84,7 +84,8 @@ func (s *server) post(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return
 	}
-	var f frame
+	s.note(mcptest.Line{What: mcptest.Received, Raw: string(body)})
+	f := frame{plain: s.config.Plain}
 	if text := bytes.TrimSpace(body); len(text) > 0 && text[0] == '[' {
 		s.batch(req.Context(), text, jsonAnswer(w))
 		return

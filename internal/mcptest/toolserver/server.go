@@ -25,6 +25,7 @@ type Config struct {
 	Ledger string            // the ledger's address; required
 	Plan   string            // file of the plan, read at every call; "" for none
 	Trace  string            // file to append the trace to; "" for none
+	Plain  bool              // no members that the protocol does not know: some clients refuse them
 	Ready  func(addr string) // called by ServeHTTP once it listens
 }
 
@@ -88,16 +89,25 @@ type frame struct {
 	ID     json.RawMessage `json:"id"`
 	Method string          `json:"method"`
 	Params json.RawMessage `json:"params"`
+	plain  bool
 }
 
 // answer returns a response around a result. Spacing and the unknown member are
 // on purpose.
 func (f frame) answer(result string) string {
-	return `{"jsonrpc":"2.0", "id": ` + string(f.ID) + `,"result":` + result + `,"x-served":9007199254740993}`
+	more := `,"x-served":9007199254740993`
+	if f.plain {
+		more = ""
+	}
+	return `{"jsonrpc":"2.0", "id": ` + string(f.ID) + `,"result":` + result + more + `}`
 }
 
 func (f frame) refuse(code int, text string) string {
-	return fmt.Sprintf(`{"jsonrpc":"2.0", "id": %s,"error":{"code":%d,"message":%q,"x-more":1.50}}`, f.ID, code, text)
+	more := `,"x-more":1.50`
+	if f.plain {
+		more = ""
+	}
+	return fmt.Sprintf(`{"jsonrpc":"2.0", "id": %s,"error":{"code":%d,"message":%q%s}}`, f.ID, code, text, more)
 }
 
 // modern says whether a request is of the revision 2026-07-28, which has no
@@ -121,6 +131,9 @@ func complete(params json.RawMessage) string {
 // plain answers every method that is no tools/call; "" for notifications.
 func (s *server) plain(f frame) string {
 	s.note(mcptest.Line{What: mcptest.Got, Method: f.Method, ID: f.ID, Params: f.Params})
+	if f.Method == "" {
+		return "" // a response, to a question that nobody asked
+	}
 	if len(f.ID) == 0 {
 		if f.Method == "notifications/cancelled" {
 			s.cancel(f)

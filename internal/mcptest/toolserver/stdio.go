@@ -32,6 +32,7 @@ func ServeStdio(ctx context.Context, c Config, in io.Reader, out io.Writer) erro
 	for {
 		line, err := r.ReadBytes('\n')
 		if text := bytes.TrimSpace(line); len(text) > 0 {
+			s.note(mcptest.Line{What: mcptest.Received, Raw: string(line)})
 			if text[0] == '[' {
 				s.batch(ctx, text, o)
 			} else {
@@ -49,7 +50,7 @@ func ServeStdio(ctx context.Context, c Config, in io.Reader, out io.Writer) erro
 
 // message takes one frame. Calls run beside each other, all else in order.
 func (s *server) message(ctx context.Context, text []byte, o *outlet) {
-	var f frame
+	f := frame{plain: s.config.Plain}
 	if err := json.Unmarshal(text, &f); err != nil {
 		_ = o.send(`{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no JSON"}}`)
 		return
@@ -102,6 +103,7 @@ func (s *server) batch(ctx context.Context, text []byte, o *outlet) {
 		return nil
 	}}
 	for _, f := range frames {
+		f.plain = s.config.Plain
 		if f.Method == "tools/call" {
 			_ = s.call(ctx, f, inside)
 		} else if answer := s.plain(f); answer != "" {

@@ -1,0 +1,128 @@
+//go:build linux
+
+package mcptest_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/onceguard/onceguard/internal/ledger"
+	"github.com/onceguard/onceguard/internal/mcptest"
+)
+
+// moments are how far a guarded call has come when a process is killed.
+var moments = []struct {
+	name string
+	// fault stops the proxy there; otherwise the ledger or the server does.
+	fault string
+}{
+	{"claimed, not forwarded", "guard.effect.before@1=stop"},
+	{"forwarded, before the effect", ""},
+	{"after the effect, before its answer", ""},
+	{"answered, not stored", "guard.settle.before@1=stop"},
+	{"stored, not delivered", "guard.answer.before@1=stop"},
+	{"delivered", ""},
+}
+
+var victims = []string{killsProxy, killsServer, killsClient}
+
+// killed is what came of one kill: the effects, and what a retry was told that
+// names the same call of the host, and one that has a new id and equal content.
+type killed struct {
+	effects         int
+	same, different string
+}
+
+func (k killed) String() string {
+	return fmt.Sprintf("%d: %s, %s", k.effects, k.same, k.different)
+}
+
+// TestKilled kills the proxy, the server and the client at every moment of a
+// guarded call, over both transports, starts everything again and retries. The
+// tool runs at most once, and docs/mcp-evidence.md says what is told.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	want := readKills(t)
+	for _, transport := range transports {
+		for _, m := range moments {
+			for _, victim := range victims {
+				cell := killCell{transport, m.name, victim}
+				t.Run(cell.String(), func(t *testing.T) {
+					t.Parallel()
+					got := killAt(t, transport, m.name, m.fault, victim)
+					if got.effects > 1 {
+						t.Errorf("the tool ran %d times", got.effects)
+					}
+					if !slices.Contains(strings.Split(want[cell], " or "), got.String()) {
+						t.Errorf("%s, and docs/mcp-evidence.md has %s", got, want[cell])
+					}
+				})
+			}
+		}
+	}
+}
+
+// killAt runs one call to a moment, kills, starts again and retries.
+func killAt(t testing.TB, transport, moment, fault, victim string) killed {
+	t.Helper()
+	const op = "pay o"
+	w := newWorld(t, transport, true)
+	w.fault = fault
+	effects := 1 // once everything has calmed down, if nobody retried
+	switch {
+	case moment == "forwarded, before the effect" && victim == killsServer:
+		w.modes(mcptest.Plan{"pay": {{Hang: mcptest.Before}}})
+		effects = 0
+	case moment == "forwarded, before the effect":
+		w.ledgerModes(op, ledger.Mode{Hold: true}, ledger.Mode{})
+	case moment == "after the effect, before its answer":
+		w.ledgerModes(op, ledger.Mode{HoldAnswer: true}, ledger.Mode{})
+	case moment == "claimed, not forwarded" && victim != killsClient:
+		effects = 0
+	}
+	w.start()
+	proxy, server := w.pidOf(killsProxy), w.serverPid()
+	id := w.send(pay("o", 42, "toolu_1"))
+	switch {
+	case fault != "":
+		stopped(t, proxy)
+	case moment == "forwarded, before the effect" && victim == killsServer:
+		w.waitTraced(mcptest.Called, 1)
+	case moment == "forwarded, before the effect":
+		w.waitArrived(op, 1)
+	case moment == "after the effect, before its answer":
+		w.waitDecided(op, 1)
+	default:
+		if r := w.answer(id); r.outcome() != "result" {
+			t.Fatalf("the call: %s", r.raw)
+		}
+	}
+
+	w.fault = ""
+	w.kill(victim)
+	w.modes(nil)
+	if fault != "" && victim != killsProxy {
+		signalPid(t, proxy, syscall.SIGCONT)
+	}
+	w.release(op)
+	w.settleDown(victim, proxy, server)
+	if effects > 0 {
+		w.waitDecided(op, effects) // what was on its way has arrived
+	}
+
+	w.start()
+	k := killed{
+		same:      w.call(pay("o", 42, "toolu_1")).outcome(),
+		different: w.call(pay("o", 42, "toolu_2")).outcome(),
+	}
+	k.effects = w.count(op)
+	return k
+}
+
+// killCell names one kill.
+type killCell struct{ transport, moment, victim string }
+
+func (c killCell) String() string { return c.transport + "/" + c.moment + "/" + c.victim }
