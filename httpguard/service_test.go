@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 		return time.Now().Add(time.Duration(w.later.Load()))
 	}})}
 	g, err := onceguard.New(t.Context(), w.store, onceguard.Options{
-		ReplayCache: -1, // so that store calls can be counted, and what is pruned behind the guard is seen
+		ReplayCache:  -1, // so that store calls can be counted, and what is pruned behind the guard is seen
 		StoreTimeout: 200 * time.Millisecond, SettleWait: 100 * time.Millisecond, Observer: onceguard.SlogObserver(quiet),
 	})
 	if err != nil {
