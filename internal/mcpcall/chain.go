@@ -15,10 +15,11 @@ import (
 // chain is the row of receipts of one business key or one content: occurrence 0
 // is the first, and every deliberate repeat is the next.
 //
-// Occurrences after the first keep their identity for ever (not their results).
-// So those from 1 on are there without a gap, the latest is found by doubling,
-// and pruning the first one never hides a repeat that is still uncertain. What
-// stays is one narrow row for each deliberate repeat.
+// Pruning drops old occurrences, and must not hide a later one that is still
+// uncertain. So some keep their identity (not their results) for ever: 1 to 63,
+// and every 64th. These are there without a gap up to the latest; it is found
+// among them by doubling and halving, and among the 63 that may follow the last
+// of them in one read.
 type chain struct {
 	parts []any // of onceguard.KeyOf
 }
@@ -94,8 +95,16 @@ type head struct {
 	now time.Time // store clock
 }
 
-// maxOccurrence bounds the search, and with it repeats of one content.
-const maxOccurrence = 1 << 30
+const (
+	// maxOccurrence bounds the search, and with it repeats of one content.
+	maxOccurrence = 1 << 30
+	// stride is the distance of occurrences that are kept for ever.
+	stride = 64
+)
+
+// keptForEver reports whether occurrence n keeps its identity. The first does
+// not: most calls are never repeated, and a store must not remember all.
+func keptForEver(n int) bool { return n > 0 && (n < stride || n%stride == 0) }
 
 // latest finds the head, given what Get said of occurrences 0 and 1.
 func (g *Gate) latest(ctx context.Context, c *call, ch chain, zero, one onceguard.Answer) (head, error) {
@@ -106,33 +115,47 @@ func (g *Gate) latest(ctx context.Context, c *call, ch chain, zero, one onceguar
 		return head{n: -1, now: zero.Now}, nil
 	}
 	at := head{1, one.Record, one.Now}
-	probe := func(n int) (bool, error) {
-		id, err := onceguard.NewRequestID(c.guard.Scope(), c.action, ch.key(n))
-		if err != nil {
-			return false, err
+	// probe moves the head to the last of some occurrences that is there.
+	probe := func(from, to int) (there bool, err error) {
+		ids := make([]onceguard.RequestID, 0, stride)
+		for n := from; n <= to; n++ {
+			id, err := onceguard.NewRequestID(c.guard.Scope(), c.action, ch.key(n))
+			if err != nil {
+				return false, err
+			}
+			ids = append(ids, id)
 		}
-		a, err := g.get(ctx, c.guard, id)
-		if err == nil && a[0].Outcome == onceguard.Found {
-			at = head{n, a[0].Record, a[0].Now}
-			return true, nil
+		answers, err := g.get(ctx, c.guard, ids...)
+		for i, a := range answers {
+			if a.Outcome == onceguard.Found {
+				at, there = head{from + i, a.Record, a.Now}, true
+			}
 		}
-		return false, err
+		return there, err
 	}
 	over := 2
 	for ; over < maxOccurrence; over *= 2 {
-		if there, err := probe(over); err != nil {
+		if there, err := probe(over, over); err != nil {
 			return at, err
 		} else if !there {
 			break
 		}
 	}
-	for over-at.n > 1 {
-		middle := at.n + (over-at.n)/2
-		if there, err := probe(middle); err != nil {
+	step := 1
+	if at.n >= stride {
+		step = stride
+	}
+	for over-at.n > step {
+		middle := at.n + (over-at.n)/step/2*step
+		if there, err := probe(middle, middle); err != nil {
 			return at, err
 		} else if !there {
 			over = middle
 		}
+	}
+	if step == stride {
+		_, err := probe(at.n+1, at.n+stride-1)
+		return at, err
 	}
 	return at, nil
 }

@@ -71,6 +71,9 @@ type notes struct {
 // notes reads a receipt's evidence.
 func (g *Gate) notes(ctx context.Context, guard *onceguard.Guard, rec onceguard.Record) (notes, error) {
 	n := notes{turns: map[string]bool{}}
+	if turn, ok := g.telling.Load(rec.ID); ok { // before the read: it may end meanwhile
+		n.delivered, n.turns[turn.(string)] = true, true
+	}
 	list, err := guard.Store().Evidence(ctx, rec.ID)
 	if err != nil {
 		return n, err
@@ -138,6 +141,9 @@ func (g *Gate) deliver(ctx context.Context, h Handle, level string) error {
 	if h.id.IsZero() {
 		return nil
 	}
+	// A client may be faster than the store: from here on this process knows.
+	g.telling.Store(h.id, h.turn)
+	defer g.telling.Delete(h.id)
 	return g.note(ctx, onceguard.Evidence{ID: h.id, Kind: kindDelivered, By: byGate, Detail: level, Body: compact(delivery{level, h.turn})})
 }
 

@@ -2,6 +2,7 @@ package mcpcall
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/onceguard/onceguard"
 )
@@ -52,6 +53,9 @@ func (g *Gate) follow(ctx context.Context, c *call, first onceguard.Answer) (f f
 		}
 		question := func() {
 			r := g.fromRecord(ctx, c, f.rec, false)
+			if r.Verdict == NoResult {
+				r = g.say(c, g.word(Awaiting, c, f.rec, true, StepPerson), fmt.Sprintf("Nothing was run: the server asked something about this call of %s (%s) and waits for the answer, and the question is not kept. Ask the user.", c.tool, f.rec.ID), nil)
+			}
 			r.Verdict = Awaiting
 			f.open = &r
 		}

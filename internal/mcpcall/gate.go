@@ -58,7 +58,8 @@ type Gate struct {
 	sealed bool // the store encrypts results
 	seen   *seen
 
-	running sync.WaitGroup
+	running underway
+	telling sync.Map // RequestID to delivery: evidence on its way to the store
 }
 
 // New makes a gate. It reads from the store which tool definitions were seen
@@ -118,13 +119,8 @@ func (g *Gate) Decide(tool string) Decision {
 // Close waits until forwarded calls are settled or ctx ends. It does not close
 // the guard.
 func (g *Gate) Close(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		g.running.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-g.running.idle():
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("tool calls are still running; they become uncertain if this process ends now: %w", context.Cause(ctx))

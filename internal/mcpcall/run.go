@@ -51,7 +51,7 @@ func (g *Gate) request(c *call, key onceguard.Key) onceguard.Request {
 		}
 		r.RawInput = fmt.Appendf(nil, `{"arguments":%s,"inputResponses":%s}`, c.says, responses)
 	}
-	if n, ok := occurrence(key); ok && n > 0 {
+	if n, ok := occurrence(key); ok && keptForEver(n) {
 		r.Limits.IdentityRetention = onceguard.Forever // see chain
 	}
 	if c.how.Result == mcppolicy.ResultDigest || c.how.Result == mcppolicy.ResultSensitive && !g.sealed {
@@ -78,9 +78,9 @@ type own struct {
 // does.
 func (g *Gate) run(ctx context.Context, c *call, p plan, up Upstream) Reply {
 	done := make(chan Reply, 1)
-	g.running.Add(1)
+	g.running.begin()
 	go func() {
-		defer g.running.Done()
+		defer g.running.end()
 		o := &own{}
 		defer func() {
 			if v := recover(); v != nil {

@@ -140,7 +140,9 @@ func (g *Gate) noResult(c *call, rec onceguard.Record) Reply {
 	if w.Reason = rec.Reason; c.how.Result != mcppolicy.ResultKeep {
 		w.Reason = "the policy keeps no result"
 	}
-	return g.say(c, w, fmt.Sprintf("%s already happened (%s, %s) and was not run again; its result is not kept. Treat it as done.", c.tool, w.FirstAt, w.RequestID), nil)
+	r := g.say(c, w, fmt.Sprintf("%s already happened (%s, %s) and was not run again; its result is not kept. Treat it as done.", c.tool, w.FirstAt, w.RequestID), nil)
+	r.Handle = Handle{rec.ID, c.turn} // whoever has read this knows that it happened
+	return r
 }
 
 func (g *Gate) expired(c *call, rec onceguard.Record) Reply {
@@ -161,8 +163,12 @@ func (g *Gate) frozen(c *call, rec onceguard.Record) Reply {
 
 func (g *Gate) unsettled(c *call, rec onceguard.Record, o *own) Reply {
 	w := g.word(Unsettled, c, rec, true, StepStopRepeat)
-	if o.reply.Result != nil && o.shape == shapePlain {
-		return Reply{Result: g.noted(o.reply.Result, c, w), Verdict: Unsettled}
+	switch {
+	case o.reply.Result == nil:
+	case o.shape == shapeTask, o.shape == shapeInput:
+		return Reply{Result: o.reply.Result, Handle: Handle{rec.ID, c.turn}}
+	case o.shape == shapePlain:
+		return Reply{Result: g.noted(o.reply.Result, c, w), Verdict: Unsettled, Handle: Handle{rec.ID, c.turn}}
 	}
 	var more json.RawMessage
 	if o.reply.Result != nil {
