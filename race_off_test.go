@@ -1,0 +1,5 @@
+//go:build !race
+
+package onceguard_test
+
+const raced = false
