@@ -90,17 +90,17 @@ func newStatements(noEpoch bool) statements {
 			WHERE request_id = $1::bytea AND attempt = $2::bigint AND owner = $3::bytea AND state IN (1, 3)
 				AND ($4::smallint = 4 OR NOT unknown_attempt)
 			RETURNING ` + columnsNoBody + `, clock_timestamp()`,
-		// The same for a batch whose IDs are sorted. A join with unnest would
-		// leave the planner a choice, and it chose to walk the whole index while
-		// the table was small; this can only look each ID up, in ascending order.
-		// width_bucket finds an ID's place by binary search. "state + 0" keeps the
-		// index of open rows out.
-		settleMany: statement{"onceguard_settles", strings.ReplaceAll(`UPDATE onceguard_receipt SET state = ($4::smallint[])$AT, since = clock_timestamp(),
-				lease_until = NULL, settled_by = ($5::text[])$AT, reason = ($6::text[])$AT, result = ($7::bytea[])$AT,
-				result_type = ($8::text[])$AT, result_digest = ($9::bytea[])$AT, result_missing = ($10::smallint[])$AT
-			WHERE request_id = ANY ($1::bytea[]) AND attempt = ($2::bigint[])$AT AND owner = ($3::bytea[])$AT AND state + 0 IN (1, 3)
-				AND (($4::smallint[])$AT = 4 OR NOT unknown_attempt)
-			RETURNING `+columnsNoBody+`, clock_timestamp()`, "$AT", "[width_bucket(request_id, $1::bytea[])]")},
+		// The same for a batch, in the order of the arrays. An equality would let
+		// the planner walk the whole index instead, and it did while the table was
+		// small; two comparisons can only be looked up, element by element.
+		// "state + 0" keeps the index of open rows out.
+		settleMany: statement{"onceguard_settles", `UPDATE onceguard_receipt SET state = u.to_state, since = clock_timestamp(), lease_until = NULL, settled_by = u.by,
+				reason = u.why, result = u.body, result_type = u.type, result_digest = u.digest, result_missing = u.gap
+			FROM unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::smallint[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::bytea[], $10::smallint[])
+				AS u (id, tried, mine, to_state, by, why, body, type, digest, gap)
+			WHERE request_id >= u.id AND request_id <= u.id AND attempt = u.tried AND owner = u.mine AND state + 0 IN (1, 3)
+				AND (u.to_state = 4 OR NOT unknown_attempt)
+			RETURNING ` + columnsNoBody + `, clock_timestamp()`},
 		// T6. A lease never gets shorter.
 		renew: statement{"onceguard_renew", `UPDATE onceguard_receipt SET lease_until = greatest(lease_until, clock_timestamp() + $4::bigint * interval '1 microsecond')
 			WHERE request_id = $1::bytea AND attempt = $2::bigint AND owner = $3::bytea AND state = 1
