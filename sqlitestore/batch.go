@@ -70,7 +70,7 @@ func (s *Store) readFirst(ctx context.Context, batch []member) []member {
 	for _, m := range batch {
 		if c, ok := m.(*claiming); ok && !c.read {
 			c.read = true
-			if a, found, err := s.peekClaim(ctx, &c.claim); err == nil && found {
+			if a, found, err := s.peekClaim(ctx, &c.claim); err == nil && found && s.file.check() == nil {
 				c.answer, c.done = a, true
 			}
 		}

@@ -32,6 +32,11 @@ func each[Q any](ctx context.Context, s *Store, op string, list []Q, q question[
 		read := false
 		if q.peek != nil {
 			a, found, tried, err := q.peek(ctx, &list[i])
+			if found || err != nil {
+				if bad := s.file.check(); bad != nil { // what was read counts only in the right file
+					return nil, cleanly(op, bad)
+				}
+			}
 			if err != nil {
 				out[i].Err = cleanly(op, err)
 				continue

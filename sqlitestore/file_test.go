@@ -35,14 +35,18 @@ func TestFileTakenAway(t *testing.T) {
 			must(t, err)
 			defer s.Close() // its error is about the missing file
 			known := grant(t, s, "known")
+			if a := claim(t, s, request(t, "known")); a.Outcome != onceguard.Held { // the next one reads first
+				t.Fatalf("another's claim is %s", a.Outcome)
+			}
 			c.take(t, path)
 			for call, err := range map[string]error{
 				"claim":  second(s.Claim(ctx, []onceguard.Claim{request(t, "new")})),
+				"claim ": second(s.Claim(ctx, []onceguard.Claim{request(t, "known")})),
 				"settle": second(s.Settle(ctx, []onceguard.Settlement{success(known, nil)})),
 				"get":    second(s.Get(ctx, []onceguard.RequestID{known.ID})),
 				"info":   second(s.Info(ctx)),
 			} {
-				if se := storeErr(t, err, true, true); !strings.Contains(se.Error(), c.why) || !strings.Contains(se.Error(), "store "+call) {
+				if se := storeErr(t, err, true, true); !strings.Contains(se.Error(), c.why) || !strings.Contains(se.Error(), "store "+strings.TrimSpace(call)) {
 					t.Errorf("%s: %v", call, se)
 				}
 			}
