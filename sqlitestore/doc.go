@@ -7,6 +7,13 @@
 // is one BEGIN IMMEDIATE transaction; a database that stays busy longer than
 // Options.Busy means that nothing was written.
 //
+// Calls that come at the same time share a transaction and its sync: claims,
+// settles, renewals and other short writes of one process travel together. A
+// lone caller waits for nobody. One member's bad input, mismatch or cancellation
+// does no harm to the others; whether a failed commit was written is as unclear
+// to all of them as it is to one. Stats counts. Between batches the write lock
+// is free, so that other processes and Transact get their turn.
+//
 // What it does not survive: losing the file. These are refused or noticed:
 //   - network file systems, where SQLite's locks do not hold, are refused;
 //   - overlay and FUSE mounts and memory disks are warned about;

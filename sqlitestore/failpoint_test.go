@@ -65,3 +65,37 @@ func TestFailpoints(t *testing.T) {
 		})
 	}
 }
+
+// A failpoint belongs to the member that passes it, not to its batch.
+func TestFailpointsInABatch(t *testing.T) {
+	for _, c := range []struct {
+		point   string
+		written bool
+	}{{"before-commit", false}, {"after-commit", true}} {
+		t.Run(c.point, func(t *testing.T) {
+			s := open(t, filepath.Join(t.TempDir(), "x.db"), quiet())
+			held, mine := grant(t, s, "held"), request(t, "mine")
+			restore, err := fault.SetRules("store.claim." + c.point + "=error")
+			must(t, err)
+			defer restore()
+			before := s.Stats().Batches
+			batched(t, s, nil,
+				func() { _, err = s.Claim(ctx, []onceguard.Claim{mine}) },
+				func() {
+					if a := settle(t, s, success(held, []byte("paid"))); a.Transition != onceguard.T7 {
+						t.Errorf("the neighbour is %s by %s", a.Outcome, a.Transition)
+					}
+				})
+			if n := s.Stats().Batches - before; n != 2 {
+				t.Errorf("%d batches: they did not travel together", n)
+			}
+			storeErr(t, err, !c.written, false)
+			if r := get(t, s, mine.ID); (r.State == onceguard.Claimed) != c.written {
+				t.Errorf("the claim is %s", r.State)
+			}
+			if r := get(t, s, held.ID); r.State != onceguard.Succeeded {
+				t.Errorf("the neighbour is %s", r.State)
+			}
+		})
+	}
+}
