@@ -50,7 +50,8 @@ type HTTP struct {
 	cut      context.CancelFunc
 	limit    int64
 
-	told *receivers
+	told    *receivers
+	mirrors *mirrors
 
 	mu    sync.Mutex
 	calls map[callKey]map[*httpCall]bool
@@ -70,7 +71,7 @@ const (
 
 // NewHTTP makes the proxy.
 func NewHTTP(o HTTPOptions) *HTTP {
-	p := &HTTP{HTTPOptions: o, calls: make(map[callKey]map[*httpCall]bool), told: newReceivers(), limit: mcpwire.InspectLimit}
+	p := &HTTP{HTTPOptions: o, calls: make(map[callKey]map[*httpCall]bool), told: newReceivers(), mirrors: &mirrors{tools: make(map[string][]mirror)}, limit: mcpwire.InspectLimit}
 	p.streams, p.cut = context.WithCancel(context.Background())
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	once := &http.Transport{

@@ -141,6 +141,11 @@ const (
 func (p *HTTP) events(ctx context.Context, call *httpCall, header http.Header, first *http.Response) (mcpcall.Reply, error) {
 	s := &stream{call: call, header: first.Header, wait: usualRetry}
 	reply, err := s.read(first.Body, int(p.limit))
+	if errors.Is(err, io.EOF) && s.silent() {
+		call.mu.Lock()
+		call.closed = &arrived{header: first.Header}
+		call.mu.Unlock()
+	}
 	for failures := 0; err != nil && !errors.Is(err, mcpwire.ErrTooLarge); {
 		if s.last == "" || ctx.Err() != nil || failures == maxResumes {
 			return mcpcall.Reply{}, fmt.Errorf("the stream ended before the answer came: %s", brief(err))
@@ -196,6 +201,13 @@ type stream struct {
 	header http.Header
 	last   string // id of the last event
 	wait   time.Duration
+}
+
+// silent reports that nothing came at all.
+func (s *stream) silent() bool {
+	s.call.mu.Lock()
+	defer s.call.mu.Unlock()
+	return !s.call.begun && !s.call.failed && s.last == ""
 }
 
 // read passes events on until the answer comes.

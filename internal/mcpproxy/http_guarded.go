@@ -28,6 +28,7 @@ type httpCall struct {
 	failed  bool // the client takes no more
 	came    *arrived
 	refused *arrived // a refusal of the server's HTTP side, before any work
+	closed  *arrived // the server ended its stream well, and without a word
 }
 
 // arrived is what the server answered, as it came.
@@ -175,6 +176,13 @@ func (c *httpCall) finish(reply mcpcall.Reply) bool {
 	switch {
 	case reply.Verdict == mcpcall.NotRun && c.refused != nil:
 		came = c.refused
+	case reply.Verdict == mcpcall.Uncertain && c.closed != nil:
+		// The client gets what the server gave it: it knows that it must ask
+		// again, and is told then.
+		copyHeader(c.w.Header(), c.closed.header)
+		c.w.WriteHeader(http.StatusOK)
+		c.write(nil)
+		return false
 	case reply.Verdict != "", came != nil && (!bytes.Equal(came.message.Result, reply.Result) || !bytes.Equal(came.message.Error, reply.Error)):
 		came = nil
 	}

@@ -3,6 +3,7 @@ package mcpproxy
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log"
@@ -99,9 +100,17 @@ func (p *HTTP) shown(ctx context.Context, w watchedRequest, b []byte) []byte {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
-	return seen(ctx, p.Gate, p.Tools, w.principal, w.watched, &m, func(err error) {
+	return seen(ctx, p.Gate, p.listed, w.principal, w.watched, &m, func(err error) {
 		p.Log.WarnContext(ctx, "what became of a task was not stored", "error", err)
 	})
+}
+
+// listed takes note of the server's own list of tools.
+func (p *HTTP) listed(result json.RawMessage) {
+	p.mirrors.learn(result)
+	if p.Tools != nil {
+		p.Tools(result)
+	}
 }
 
 // tap shows the events of a stream to the gate as they pass.

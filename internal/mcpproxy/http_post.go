@@ -115,9 +115,15 @@ func (p *HTTP) postCall(w http.ResponseWriter, r *http.Request, m *mcpwire.Messa
 		return
 	}
 	decision := p.Gate.Decide(tool)
+	wrong := ""
+	if decision != mcpcall.Pass {
+		wrong = p.mirrors.mismatch(r.Header, m, tool)
+	}
 	switch {
 	case decision == mcpcall.Pass:
 		p.postPass(w, r, m, principal)
+	case wrong != "":
+		answerJSON(w, http.StatusBadRequest, mcpwire.Failure(m.ID, mcpwire.ErrorObject(codeHeaderMismatch, "onceguard: "+wrong+"; nothing was executed")))
 	case m.Kind == mcpwire.Notification:
 		p.Log.WarnContext(r.Context(), "a call of a guarded tool without an id was dropped; nothing was executed")
 		w.WriteHeader(http.StatusAccepted)
