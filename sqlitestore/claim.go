@@ -96,13 +96,14 @@ func (t *txn) last() int64 {
 // first inserts the record of a first claim, unless the request has a row.
 func (t *txn) first(r onceguard.Record) (int64, error) {
 	var at any = micros(r.CreatedAt) // all of its times are this one
-	n, err := t.exec(firstClaim,
+	t.args = append(t.args[:0],
 		r.ID[:], r.Scope, r.Action, r.Key,
 		int64(r.Fingerprint.Version), r.Fingerprint.KeyID, r.Fingerprint.Sum[:],
 		int64(r.Policy.Kind), int64(r.Policy.Horizon), int64(r.Policy.Refusals), int64(r.Policy.MaxAttempts),
 		r.Owner[:], r.Process, flag(r.RunAfterNeverWill),
 		at, at, at, micros(r.LeaseUntil), at,
 		int64(r.ResultRetention), int64(r.IdentityRetention), blob(r.Input))
+	n, err := t.exec(firstClaim, t.args...)
 	t.wrote = t.wrote || n > 0
 	return n, err
 }

@@ -15,6 +15,9 @@ var errClosed = errors.New("the store is closed")
 
 // code is SQLite's primary result code of err, 0 where there is none.
 func code(err error) int {
+	if err == nil {
+		return 0 // without the allocation of e, in the hot path
+	}
 	var e *sqlite.Error
 	if errors.As(err, &e) {
 		return e.Code() & 0xff
@@ -30,6 +33,9 @@ func isBusy(err error) bool {
 // isFull also covers the shared memory file, which SQLite cannot grow either
 // and reports in its own way.
 func isFull(err error) bool {
+	if err == nil {
+		return false
+	}
 	var e *sqlite.Error
 	return errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_FULL || e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE)
 }

@@ -18,6 +18,8 @@ type txn struct {
 	now   time.Time // read once, with the write lock held
 	wrote bool
 
+	args []any // reused by the hottest statements
+
 	// Whether there is room for a receipt is asked once.
 	roomAsked bool
 	noRoom    error
@@ -255,19 +257,15 @@ func (t *txn) swap(before *onceguard.Record, at int64, step onceguard.Step) (n i
 		return n, err
 	}
 	query := settleRow
-	args := [...]any{
+	t.args = append(t.args[:0],
 		int64(after.State), flag(after.UnknownAttempt), maybe(after.LeaseUntil), micros(after.Since),
 		after.SettledBy, after.Reason, after.Result.Type, after.Result.Digest[:], int64(after.Result.Missing), blob(after.Result.Body),
 		before.ID[:], int64(before.State), before.Attempt, before.Owner[:],
-		flag(before.UnknownAttempt), before.SettledBy, before.Reason, at,
+		flag(before.UnknownAttempt), before.SettledBy, before.Reason)
+	if at != 0 {
+		query, t.args = settleAt, append(t.args, at)
 	}
-	known := args[:]
-	if at == 0 {
-		known = args[:len(args)-1]
-	} else {
-		query = settleAt
-	}
-	n, err = t.exec(query, known...)
+	n, err = t.exec(query, t.args...)
 	t.wrote = t.wrote || n > 0
 	return n, err
 }
