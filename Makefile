@@ -54,7 +54,7 @@ clean: ## remove what was built (tools stay; they are in .tools)
 # Testing. The last lines of test are go test's own.
 
 .PHONY: test
-test: need-go need-postgres need-faketime ## all tests, with a real PostgreSQL
+test: need-go need-postgres need-faketime need-spin ## all tests, with a real PostgreSQL
 	$(GO) test -tags failpoint ./internal/fault/...
 	$(GO) test -timeout 30m ./...
 
@@ -78,6 +78,15 @@ crash: need-go need-postgres need-faketime ## prove by crashes: kill and error a
 .PHONY: crash-full
 crash-full: need-go need-postgres need-faketime ## the whole table of docs/faults.md, and the campaign for DURATION (10m)
 	ONCEGUARD_CRASH_FULL=1 $(GO) test -count=1 -v -timeout 0 ./internal/crashtest -crash.duration=$(DURATION)
+
+# model-full: some minutes, and up to 12 GB.
+.PHONY: model
+model: need-go need-spin ## explore the model of the protocol within small bounds, wrong rules included
+	$(GO) test -count=1 -v ./model
+
+.PHONY: model-full
+model-full: need-go need-spin ## the same within large bounds; writes the table in docs/model.md
+	ONCEGUARD_MODEL_FULL=1 $(GO) test -count=1 -v -timeout 0 ./model -results ../docs/model.md
 
 .PHONY: fuzz
 fuzz: need-go ## every fuzz target for FUZZTIME (20s) each
@@ -163,6 +172,10 @@ need-postgres:
 .PHONY: need-faketime
 need-faketime:
 	@sh scripts/need-faketime.sh
+
+.PHONY: need-spin
+need-spin:
+	@sh scripts/need-spin.sh
 
 # A tool is built again when its version here changes: the version is in the
 # name of its stamp.
