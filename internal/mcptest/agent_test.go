@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,7 +110,7 @@ func (w *world) agent(p packages, moves string) (effects int, told []string) {
 	defer cancel()
 	command := append(append(p.script("agent.mjs"), moves), server...)
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Env = append(os.Environ(), p.env()...)
+	cmd.Env = slices.Concat(os.Environ(), w.env(), p.env())
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()

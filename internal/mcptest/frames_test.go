@@ -59,6 +59,7 @@ func TestFrames(t *testing.T) {
 			t.Parallel()
 			run := func(guarded bool) (sent, got []string) {
 				w := newWorld(t, transport, guarded)
+				w.config = byOrder // read_balance passes
 				w.start()
 				before := len(w.client.lines())
 				seen := len(w.received())
@@ -143,6 +144,14 @@ func TestGuardedFrames(t *testing.T) {
 				t.Errorf("the server read %s, want once the params %s (%v)", sent, params, err)
 			}
 			w.effects("pay o", 1)
+
+			// A batch with a guarded call is refused whole, and says so to each.
+			w.client.send(`[{"jsonrpc":"2.0","id":31,"method":"tools/call","params":` + strings.ReplaceAll(params, `"o"`, `"in a batch"`) + `}, {"jsonrpc":"2.0","id":32,"method":"ping"}]`)
+			w.client.until("an answer to the batch", func() bool {
+				last := string(w.client.lines()[len(w.client.lines())-1])
+				return strings.Contains(last, `"id":31,"error"`) && strings.Contains(last, `"id":32,"error"`)
+			})
+			w.effects("pay in a batch", 0)
 		})
 	}
 }

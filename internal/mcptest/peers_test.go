@@ -50,7 +50,7 @@ func TestPeers(t *testing.T) {
 				if tc.args != nil {
 					server = append(server, tc.args(dir)...)
 				}
-				env := append(p.env(), "HOME="+dir)
+				env := append(p.env(), "HOME="+dir, "XDG_STATE_HOME="+t.TempDir())
 				if tc.env != nil {
 					env = append(env, tc.env(dir)...)
 				}
@@ -60,7 +60,7 @@ func TestPeers(t *testing.T) {
 			if len(direct) < tc.steps {
 				t.Fatalf("%d steps without the proxy, want %d: %v", len(direct), tc.steps, direct)
 			}
-			through := visit(onceguardPath(t), "mcp", "--store", "sqlite:"+filepath.Join(t.TempDir(), "receipts.db"), "--create-store", "--")
+			through := visit(onceguardPath(t), "mcp", "--store", "sqlite:"+filepath.Join(t.TempDir(), "receipts.db"), "--scope", "test", "--")
 			if diff := cmp.Diff(direct, through); diff != "" {
 				t.Errorf("(-without the proxy +through it)\n%s", diff)
 			}

@@ -108,7 +108,9 @@ func listening(p *process) string {
 	return listeningOn.FindStringSubmatch(p.errors())[1]
 }
 
-func (w *world) env() []string { return []string{"ONCEGUARD_FAULT=" + w.fault} }
+func (w *world) env() []string {
+	return []string{"ONCEGUARD_FAULT=" + w.fault, "XDG_STATE_HOME=" + w.dir}
+}
 
 func (w *world) serverCommand() []string {
 	return []string{self(w), roleServer, "-ledger", w.ledgerAddr, "-plan", w.plan, "-trace", w.trace, fmt.Sprintf("-plain=%t", w.plain)}
@@ -120,7 +122,7 @@ func (w *world) proxyCommand(more ...string) []string {
 	if w.shipped {
 		path = onceguardPath(w)
 	}
-	command := []string{path, "mcp", "--store", "sqlite:" + filepath.Join(w.dir, "receipts.db"), "--create-store"}
+	command := []string{path, "mcp", "--store", "sqlite:" + filepath.Join(w.dir, "receipts.db"), "--scope", "test"}
 	if w.config != "" {
 		file := filepath.Join(w.dir, "tools.yaml")
 		if err := os.WriteFile(file, []byte(w.config), 0o600); err != nil {
