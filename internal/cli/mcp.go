@@ -97,7 +97,7 @@ func (c *mcpProxyCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	gate, err := mcpcall.New(a.ctx, g, policy, mcpcall.Options{NoHelpers: c.NoHelpers, Log: log, RepeatCommand: "onceguard mcp repeat" + c.storeFlag(a)})
+	gate, err := mcpcall.New(a.ctx, g, policy, mcpcall.Options{NoHelpers: c.NoHelpers, Log: log, Elicit: mcpproxy.Elicit, RepeatCommand: "onceguard mcp repeat" + c.storeFlag(a)})
 	if err != nil {
 		return errors.Join(unavailable("%s: %w", plain(a.at.shown), trimmed(err)), g.Close(a.ctx))
 	}

@@ -58,10 +58,16 @@ func (s *session) looksAt(m *mcpwire.Message) bool {
 			return false
 		}
 		s.acknowledge(mcpcall.Handle{})
+		if m.Method == "initialize" {
+			s.greets(m)
+		}
 		if m.Method == methodList || settlesTask(m.Method) {
 			s.watch(m)
 		}
 	case mcpwire.Response:
+		if s.takes(m) {
+			return false
+		}
 		s.mu.Lock()
 		delete(s.asked, mcpwire.IDKey(m.ID))
 		s.mu.Unlock()
@@ -109,7 +115,7 @@ func (s *session) clientCall(m *mcpwire.Message) {
 		// Nobody would hear what became of it, and servers ignore such calls.
 		s.Log.Warn("a call of a guarded tool without an id was dropped; nothing was executed")
 	case decision == mcpcall.Own:
-		s.own(m)
+		s.ownTool(m)
 	default:
 		s.guarded(m)
 	}
@@ -126,8 +132,8 @@ func (s *session) batch(m *mcpwire.Message) {
 	s.passBatch(m)
 }
 
-// own answers a call of one of the gate's own tools.
-func (s *session) own(m *mcpwire.Message) {
+// ownTool answers a call of one of the gate's own tools.
+func (s *session) ownTool(m *mcpwire.Message) {
 	s.running.begin()
 	go func() {
 		defer s.running.end()

@@ -50,7 +50,7 @@ const maxLate = 4096
 // guarded takes a call of a guarded tool to the gate and answers it.
 func (s *session) guarded(m *mcpwire.Message) {
 	key := mcpwire.IDKey(m.ID)
-	ctx, cancel := context.WithCancelCause(s.ctx)
+	ctx, cancel := context.WithCancelCause(context.WithValue(s.ctx, sessionKey{}, s))
 	call := &guardedCall{message: *m, cancel: cancel, answer: make(chan answer, 1), users: 1}
 	s.mu.Lock()
 	refusal := ""

@@ -55,11 +55,13 @@ type session struct {
 	signalled atomic.Bool
 
 	mu       sync.Mutex
-	calls    map[string]*guardedCall // by the client's ids
-	late     map[string]bool         // calls that were given up: their answers are dropped
-	watched  map[string]watched      // other requests of the client whose answers are looked at
-	asked    map[string][]byte       // the server's requests that the client has not answered
-	told     []mcpcall.Handle        // delivered and not acknowledged
+	calls    map[string]*guardedCall         // by the client's ids
+	late     map[string]bool                 // calls that were given up: their answers are dropped
+	watched  map[string]watched              // other requests of the client whose answers are looked at
+	asked    map[string][]byte               // the server's requests that the client has not answered
+	told     []mcpcall.Handle                // delivered and not acknowledged
+	own      map[string]chan mcpwire.Message // what the proxy itself has asked the client
+	elicits  bool                            // the client can ask its user
 	draining bool
 	silent   bool // the client has closed its end, with guarded calls under way
 	gone     bool // the server's output has ended
@@ -77,6 +79,7 @@ func (p *Stdio) Run(ctx context.Context) (int, error) {
 	s := &session{
 		Stdio: p, ctx: context.WithoutCancel(ctx), child: c, toServer: writer{w: c.stdin}, toClient: writer{w: p.Stdout},
 		calls: make(map[string]*guardedCall), late: make(map[string]bool), watched: make(map[string]watched), asked: make(map[string][]byte),
+		own: make(map[string]chan mcpwire.Message),
 	}
 	clientEnded, serverEnded := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -409,3 +409,47 @@ func TestStdioCannotStart(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The host's user is asked over the client's own channel, and the server sees
+// nothing of it.
+func TestStdioElicitation(t *testing.T) {
+	for name, c := range map[string]struct {
+		hello, answer string
+		want          bool
+	}{
+		"yes":        {`{"elicitation":{}}`, `"result":{"action":"accept","content":{"repeat":true}}`, true},
+		"no":         {`{"elicitation":{}}`, `"result":{"action":"accept","content":{"repeat":false}}`, false},
+		"declined":   {`{"elicitation":{}}`, `"result":{"action":"decline"}`, false},
+		"cancelled":  {`{"elicitation":{}}`, `"result":{"action":"cancel","content":{"repeat":true}}`, false},
+		"error":      {`{"elicitation":{}}`, `"error":{"code":-32601,"message":"no"}`, false},
+		"cannot ask": {`{"sampling":{}}`, ``, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gate := newFakeGate()
+			gate.do = func(ctx context.Context, c mcpcall.Call, _ mcpcall.Upstream) mcpcall.Reply {
+				yes, err := Elicit(ctx, c, mcpcall.Question{Message: "Do \"it\" once more?"})
+				return mcpcall.Reply{Result: fmt.Appendf(nil, `{"yes":%t,"cannot":%t}`, yes, errors.Is(err, errCannotAsk)), Verdict: mcpcall.Repeat}
+			}
+			w := newWire(t, gate)
+			hello := `{"id":0,"method":"initialize","params":{"capabilities":` + c.hello + `}}`
+			w.send(hello + "\n")
+			w.want(hello)
+			w.send(`{"id":1,"method":"tools/call","params":{"name":"pay"}}` + "\n")
+			if c.answer != "" {
+				var asked struct {
+					ID     string
+					Method string
+					Params struct{ Message string }
+				}
+				if line := w.read(); json.Unmarshal([]byte(line), &asked) != nil || asked.Method != "elicitation/create" || asked.Params.Message != `Do "it" once more?` {
+					t.Fatalf("the client got %s", line)
+				}
+				w.send(`{"id":"` + asked.ID + `",` + c.answer + "}\n")
+			}
+			w.want(fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"result":{"yes":%t,"cannot":%t}}`, c.want, c.answer == ""))
+		})
+	}
+	if _, err := Elicit(t.Context(), mcpcall.Call{}, mcpcall.Question{}); !errors.Is(err, errCannotAsk) {
+		t.Errorf("without a session: %v", err)
+	}
+}

@@ -43,7 +43,7 @@ func ErrorObject(code int, message string) []byte {
 	b := append([]byte(nil), `{"code":`...)
 	b = strconv.AppendInt(b, int64(code), 10)
 	b = append(b, `,"message":`...)
-	b = append(b, quoted(message)...)
+	b = append(b, Quote(message)...)
 	return append(b, '}')
 }
 

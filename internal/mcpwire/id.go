@@ -38,8 +38,8 @@ func IDKey(raw []byte) string {
 	return "n" + r.String()
 }
 
-// quoted is a text as a JSON string, with no needless escapes.
-func quoted(s string) []byte {
+// Quote is a text as a JSON string, with no needless escapes.
+func Quote(s string) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
