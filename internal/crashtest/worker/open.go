@@ -53,6 +53,7 @@ func open(ctx context.Context, job crashtest.Job) (*worker, error) {
 			ResultRetention: job.ResultRetention, IdentityRetention: job.IdentityRetention,
 		},
 		StoreTimeout: job.StoreTimeout, SettleWait: job.SettleWait, Spool: job.Spool, Process: job.Process, Observer: w,
+		ReplayCache: -1, // a receipt that the store lost must be missed here
 	})
 	return w, err
 }
