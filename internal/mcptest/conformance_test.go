@@ -98,7 +98,7 @@ func bothWays(t *testing.T, p packages, args []string, sessions bool, config str
 	direct = verdicts(t, p, "http://"+everythingServer(t, sessions), args)
 	dir := t.TempDir()
 	command := []string{
-		onceguardPath(t), "mcp", "--store", "sqlite:" + filepath.Join(dir, "receipts.db"), "--scope", "test",
+		onceguardPath(t), "mcp", "--store", "sqlite:" + filepath.Join(dir, "receipts.db"), "--create-store", "--scope", "test",
 		"--listen", "127.0.0.1:0", "--upstream", "http://" + everythingServer(t, sessions),
 	}
 	if config != "" {

@@ -60,7 +60,7 @@ func TestPeers(t *testing.T) {
 			if len(direct) < tc.steps {
 				t.Fatalf("%d steps without the proxy, want %d: %v", len(direct), tc.steps, direct)
 			}
-			through := visit(onceguardPath(t), "mcp", "--store", "sqlite:"+filepath.Join(t.TempDir(), "receipts.db"), "--scope", "test", "--")
+			through := visit(onceguardPath(t), "mcp", "--store", "sqlite:"+filepath.Join(t.TempDir(), "receipts.db"), "--create-store", "--scope", "test", "--")
 			if diff := cmp.Diff(direct, through); diff != "" {
 				t.Errorf("(-without the proxy +through it)\n%s", diff)
 			}
@@ -134,6 +134,9 @@ func visited(t *testing.T, command, env []string, dir string) []step {
 			}
 		}
 		withoutGuard(s.Result)
+		if s.Step == "unknown tool" {
+			withoutVerdict(s.Result)
+		}
 		steps = append(steps, s)
 	}
 	return steps
@@ -164,4 +167,20 @@ func withoutGuard(result any) {
 		kept = append(kept, tool)
 	}
 	list["tools"] = kept
+}
+
+// withoutVerdict takes out of a tool's isError what the guard adds to it. This
+// server answers a call of an unknown tool so, and not with the error -32602,
+// and nobody but the server can know that such a tool did nothing.
+func withoutVerdict(result any) {
+	r, _ := result.(map[string]any)
+	meta, _ := r["_meta"].(map[string]any)
+	if said, _ := meta[metaWord].(map[string]any); said["verdict"] != "uncertain" {
+		return
+	}
+	delete(r, "_meta")
+	delete(r, "structuredContent")
+	if content, _ := r["content"].([]any); len(content) > 0 {
+		r["content"] = content[1:]
+	}
 }

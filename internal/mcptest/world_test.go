@@ -122,7 +122,7 @@ func (w *world) proxyCommand(more ...string) []string {
 	if w.shipped {
 		path = onceguardPath(w)
 	}
-	command := []string{path, "mcp", "--store", "sqlite:" + filepath.Join(w.dir, "receipts.db"), "--scope", "test"}
+	command := []string{path, "mcp", "--store", "sqlite:" + filepath.Join(w.dir, "receipts.db"), "--create-store", "--scope", "test"}
 	if w.config != "" {
 		file := filepath.Join(w.dir, "tools.yaml")
 		if err := os.WriteFile(file, []byte(w.config), 0o600); err != nil {
