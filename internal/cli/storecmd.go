@@ -12,6 +12,7 @@ import (
 // storeCmd groups the commands about the store itself.
 type storeCmd struct {
 	Migrate     storeMigrateCmd     `cmd:"" help:"Create the store or bring its schema up to date."`
+	Verify      storeVerifyCmd      `cmd:"" help:"Try everything that the guard needs of a store, beside your own receipts."`
 	Backup      storeBackupCmd      `cmd:"" help:"Write the whole store into one portable file, secrets included."`
 	Restore     storeRestoreCmd     `cmd:"" help:"Fill an empty store from a backup. It is frozen until acknowledged."`
 	Acknowledge storeAcknowledgeCmd `cmd:"" help:"Unfreeze a store whose epoch changed."`
