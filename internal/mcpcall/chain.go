@@ -93,6 +93,17 @@ type head struct {
 	n   int
 	rec onceguard.Record
 	now time.Time // store clock
+	// keyed is the key of rec where it is not an occurrence but the receipt of
+	// an equal call with an explicit key.
+	keyed onceguard.Key
+}
+
+// key is rec's key.
+func (at head) key(ch chain) onceguard.Key {
+	if at.keyed.Encoded() != "" {
+		return at.keyed
+	}
+	return ch.key(at.n)
 }
 
 const (
@@ -110,11 +121,11 @@ func keptForEver(n int) bool { return n > 0 && (n < stride || n%stride == 0) }
 func (g *Gate) latest(ctx context.Context, c *call, ch chain, zero, one onceguard.Answer) (head, error) {
 	if one.Outcome != onceguard.Found {
 		if zero.Outcome == onceguard.Found {
-			return head{0, zero.Record, zero.Now}, nil
+			return head{n: 0, rec: zero.Record, now: zero.Now}, nil
 		}
 		return head{n: -1, now: zero.Now}, nil
 	}
-	at := head{1, one.Record, one.Now}
+	at := head{n: 1, rec: one.Record, now: one.Now}
 	// probe moves the head to the last of some occurrences that is there.
 	probe := func(from, to int) (there bool, err error) {
 		ids := make([]onceguard.RequestID, 0, stride)
@@ -128,7 +139,7 @@ func (g *Gate) latest(ctx context.Context, c *call, ch chain, zero, one onceguar
 		answers, err := g.get(ctx, c.guard, ids...)
 		for i, a := range answers {
 			if a.Outcome == onceguard.Found {
-				at, there = head{from + i, a.Record, a.Now}, true
+				at, there = head{n: from + i, rec: a.Record, now: a.Now}, true
 			}
 		}
 		return there, err

@@ -58,7 +58,7 @@ func (g *Gate) decide(ctx context.Context, c *call) (plan, error) {
 			return stop(g.conflict(c)), nil
 		}
 		if len(bound) == 0 && b.Key == p.key.Encoded() {
-			return p, nil
+			return p, g.list(ctx, c, p.key, at.now)
 		}
 	}
 	key, err := onceguard.ParseKey(b.Key)
@@ -113,6 +113,9 @@ func (g *Gate) known(ctx context.Context, c *call, key onceguard.Key) (plan, err
 	if f.moved && f.rec.State.Final() {
 		return stop(g.fromRecord(ctx, c, f.rec, false)), nil
 	}
+	if answers[0].Outcome != onceguard.Found {
+		return plan{key: key}, g.list(ctx, c, key, answers[0].Now)
+	}
 	return plan{key: key}, nil
 }
 
@@ -127,13 +130,19 @@ func (g *Gate) judge(ctx context.Context, c *call, ch chain, at head) (plan, err
 	} else if n, ok := g.redeemed(c, ch); ok {
 		return g.redeem(ctx, c, ch, n)
 	}
-	if at.n < 0 {
-		return fresh, nil
-	}
 	if at.n >= maxOccurrence-1 {
 		return plan{}, errors.New("this call was repeated too often")
 	}
-	same := plan{key: ch.key(at.n)}
+	if c.key == "" && !c.how.Identity.Business() {
+		var err error
+		if at, err = g.strictest(ctx, c, at); err != nil {
+			return plan{}, err
+		}
+	}
+	if at.n < 0 && at.keyed.Encoded() == "" {
+		return fresh, nil
+	}
+	same := plan{key: at.key(ch)}
 	switch at.rec.State {
 	case onceguard.Failed:
 		return next, nil // it surely did not happen, and its refusal was for that try
@@ -162,11 +171,11 @@ func (g *Gate) judge(ctx context.Context, c *call, ch chain, at head) (plan, err
 	case f.rec.State != onceguard.Succeeded:
 		return same, nil
 	}
-	return g.repeat(ctx, c, at, f, same, next)
+	return g.repeat(ctx, c, ch, at, f, same, next)
 }
 
 // repeat decides about a call whose latest occurrence happened.
-func (g *Gate) repeat(ctx context.Context, c *call, at head, f followed, same, next plan) (plan, error) {
+func (g *Gate) repeat(ctx context.Context, c *call, ch chain, at head, f followed, same, next plan) (plan, error) {
 	replay := func(note bool) plan {
 		if f.moved {
 			return stop(g.fromRecord(ctx, c, f.rec, note))
@@ -190,7 +199,7 @@ func (g *Gate) repeat(ctx context.Context, c *call, at head, f followed, same, n
 	case c.how.Repeat == mcppolicy.RepeatMoney && g.elicited(ctx, c, at.rec):
 		return next, nil
 	}
-	return stop(g.softStop(ctx, c, at, f.rec)), nil
+	return stop(g.softStop(ctx, c, ch, at, f.rec)), nil
 }
 
 // elicited asks the host's user. Leave is written down before it is used, so

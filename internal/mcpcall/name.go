@@ -29,7 +29,7 @@ type binding struct {
 const (
 	nameKey  = "key"
 	nameCall = "call"
-	nameTask = "task"
+	nameSame = "content" // not a name of a call: where its keyed receipts are listed
 )
 
 // names lists the names that a call carries, strictest first.

@@ -66,7 +66,7 @@ func TestTokensOfOtherCalls(t *testing.T) {
 		for name, c := range map[string]mcpcall.Call{
 			"other arguments": {Params: params("pay", `{"a":2,"onceguard_repeat":`+quoted(token)+`}`, "")},
 			"other principal": {Params: params("pay", redeem(withToken, token), ""), Principal: "p"},
-			"other number":    {Params: params("pay", redeem(withToken, strings.Replace(token, "again-0-", "again-1-", 1)), "")},
+			"other number":    {Params: params("pay", redeem(withToken, strings.Replace(token, "again-1-", "again-2-", 1)), "")},
 			"cut":             {Params: params("pay", redeem(withToken, token[:len(token)-1]), "")},
 			"made up":         {Params: params("pay", redeem(withToken, "again-0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), "")},
 			"nonsense":        {Params: params("pay", redeem(withToken, "please"), "")},

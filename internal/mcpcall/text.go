@@ -111,7 +111,7 @@ func changed(before, now map[string]string) (list []string) {
 }
 
 // softStop tells that the call happened and was answered.
-func (g *Gate) softStop(ctx context.Context, c *call, at head, last onceguard.Record) Reply {
+func (g *Gate) softStop(ctx context.Context, c *call, ch chain, at head, last onceguard.Record) Reply {
 	w := g.word(Repeat, c, at.rec, true, StepPerson)
 	text := fmt.Sprintf("Not run again: this exact call of %s already succeeded (%s, %s), and you were given its result.", c.tool, w.FirstAt, w.RequestID)
 	if c.token != "" {
@@ -121,7 +121,7 @@ func (g *Gate) softStop(ctx context.Context, c *call, at head, last onceguard.Re
 		w.AllowCommand = g.opts.RepeatCommand + " " + w.RequestID
 		text += " Only a person can allow it once more, with: " + w.AllowCommand + "; then make the same call again."
 	} else {
-		w.NextStep, w.RepeatToken, w.RepeatArgument = StepToken, g.newToken(c, at.rec, at.n), g.opts.RepeatArgument
+		w.NextStep, w.RepeatToken, w.RepeatArgument = StepToken, g.newToken(c, ch, at.n+1), g.opts.RepeatArgument
 		text += fmt.Sprintf(" Only if the user wants it done once more, make the same call with the further argument %q: %q.", w.RepeatArgument, w.RepeatToken)
 	}
 	var more json.RawMessage

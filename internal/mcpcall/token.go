@@ -7,20 +7,21 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/mcppolicy"
 )
 
-// A repeat token lets one call happen once more. It is made of the occurrence
-// that happened and an HMAC under a key of the store over scope, tool, receipt
-// and what the call said, so a model can carry it and can neither guess nor
-// change it. It is single-use by construction: it means the occurrence after the
-// one that it names, whoever sends it and however often.
+// A repeat token lets one call happen once more. It is made of the number of the
+// occurrence that it allows and an HMAC under a key of the store over scope,
+// tool, that occurrence's key and what the call said, so a model can carry it and
+// can neither guess nor change it. It is single-use by construction: it means
+// that occurrence, whoever sends it and however often.
 const tokenStart = "again-"
 
-func (g *Gate) newToken(c *call, prior onceguard.Record, n int) string {
-	return tokenStart + strconv.Itoa(n) + "-" + g.secret.short("repeat", prior.Scope, prior.Action, prior.Key, strconv.Itoa(n), string(c.says))
+func (g *Gate) newToken(c *call, ch chain, n int) string {
+	return tokenStart + strconv.Itoa(n) + "-" + g.secret.short("repeat", c.guard.Scope(), c.action, ch.key(n).Encoded(), string(c.says))
 }
 
 // redeemed is the occurrence that the call's token stands for; ok is false for
@@ -32,9 +33,7 @@ func (g *Gate) redeemed(c *call, ch chain) (n int, ok bool) {
 	if !ok || !cut || err != nil || n < 0 || n >= maxOccurrence || !c.tokens() {
 		return 0, false
 	}
-	prior := onceguard.Record{Scope: c.guard.Scope(), Action: c.action, Key: ch.key(n).Encoded()}
-	same := subtle.ConstantTimeCompare([]byte(c.token), []byte(g.newToken(c, prior, n))) == 1
-	return n + 1, same
+	return n, subtle.ConstantTimeCompare([]byte(c.token), []byte(g.newToken(c, ch, n))) == 1
 }
 
 // tokens reports whether the tool's repeats may be allowed by a token at all.
@@ -68,9 +67,11 @@ func Redeem(ctx context.Context, g *onceguard.Guard, id onceguard.RequestID, by,
 	if err != nil {
 		return err
 	}
+	leave := onceguard.Evidence{ID: id, Kind: kindRepeat, By: "operator:" + by, Detail: why}
+	leave.Body = compact(map[string]string{"by": by, "why": why, "at": answers[0].Now.UTC().Format(time.RFC3339Nano)})
 	n, ok := occurrence(key)
-	if !ok {
-		return fmt.Errorf("%s has an explicit key; a repeat is a call with another key", id)
+	if !ok { // an explicit key: the repeat is one of a call without a key
+		return g.Store().AppendEvidence(ctx, leave)
 	}
 	parts := []any{}
 	for _, p := range key.Parts() {
@@ -92,7 +93,5 @@ func Redeem(ctx context.Context, g *onceguard.Guard, id onceguard.RequestID, by,
 	if answers[0].Outcome == onceguard.Found {
 		return fmt.Errorf("%s was repeated already: see %s", id, next)
 	}
-	return g.Store().AppendEvidence(ctx, onceguard.Evidence{
-		ID: id, Kind: kindRepeat, By: "operator:" + by, Detail: why, Body: compact(map[string]string{"by": by, "why": why, "at": answers[0].Now.UTC().Format("2006-01-02T15:04:05Z")}),
-	})
+	return g.Store().AppendEvidence(ctx, leave)
 }
