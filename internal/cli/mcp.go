@@ -42,6 +42,8 @@ type mcpProxyCmd struct {
 	NoHelpers bool   `help:"Leave the tools onceguard_status and onceguard_open out."`
 	Scope     string `placeholder:"SCOPE" help:"Tenant or namespace of all calls. Default on pipes: default. With --listen it declares that all callers are one tenant."`
 
+	CreateStore bool `help:"Make the store where there is none. The default store is made by itself; a missing store that was named is an error, since an empty memory would run everything again."`
+
 	Listen           string        `placeholder:"ADDR" group:"Streamable HTTP" help:"Where clients connect, such as 127.0.0.1:7071."`
 	Upstream         string        `placeholder:"URL" group:"Streamable HTTP" help:"The server's endpoint, such as https://mcp.example.com/mcp."`
 	ListenAnywhere   bool          `group:"Streamable HTTP" help:"Let --listen be an address that other hosts can reach."`
@@ -87,7 +89,11 @@ func (c *mcpProxyCmd) Run(a *app) error {
 	if scope == "" {
 		scope = "default"
 	}
-	g, err := a.guard(mayCreate, onceguard.Options{Scope: scope, Observer: onceguard.SlogObserver(log)})
+	how, err := c.opening(a)
+	if err != nil {
+		return err
+	}
+	g, err := a.guard(how, onceguard.Options{Scope: scope, Observer: onceguard.SlogObserver(log)})
 	if err != nil {
 		return err
 	}
@@ -104,6 +110,19 @@ func (c *mcpProxyCmd) Run(a *app) error {
 		a.say("warning: not everything could be stored at the end: %s", plain(trimmed(failed).Error()))
 	}
 	return err
+}
+
+// opening makes the default store by itself, as run does. One that was named is
+// expected to be there.
+func (c *mcpProxyCmd) opening(a *app) (opening, error) {
+	at, err := a.chooseStore()
+	if err != nil {
+		return mustExist, err
+	}
+	if c.CreateStore || at.source == "default" {
+		return mayCreate, nil
+	}
+	return mustExist, nil
 }
 
 // settleTime is what storing outcomes may take after the last call has ended.
