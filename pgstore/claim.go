@@ -29,8 +29,12 @@ func (s *Store) Claim(ctx context.Context, claims []onceguard.Claim) ([]onceguar
 	members := make([]claimMember, len(claims))
 	travel := make([]*claimMember, 0, len(claims))
 	for _, i := range order {
-		members[i].claim = claims[i]
-		travel = append(travel, &members[i])
+		m := &members[i]
+		if m.claim = claims[i]; s.locks.held(m.claim.ID) {
+			m.alone = true
+		} else {
+			travel = append(travel, m)
+		}
 	}
 	if err := together(ctx, s, "claim", s.groups.claims.Do, travel); err != nil {
 		return nil, err
@@ -147,6 +151,7 @@ func (s *Store) claimLocked(ctx context.Context, c onceguard.Claim) onceguard.An
 			return step, nil
 		})
 		if code(err) == codeLockTimeout {
+			s.locks.note(c.ID, s.opt.LockTimeout)
 			a, err = s.heldClaim(ctx, c)
 		}
 		if err != nil {

@@ -23,6 +23,7 @@ type Store struct {
 	commitLevel string      // of synchronous_commit: on or remote_apply
 	started     atomic.Bool // the schema is known to be there
 	groups      groups
+	locks       contended
 	closing     sync.Once
 	closed      atomic.Bool
 }

@@ -50,6 +50,8 @@ type Options struct {
 	// transaction: the others must not wait long for one. That one is then
 	// asked alone, and waits for LockTimeout.
 	batchWait time.Duration
+	solo      int           // soloWrites, and 0 for the default
+	stall     time.Duration // of groupcommit
 }
 
 func (o *Options) complete() (Options, error) {
@@ -75,6 +77,9 @@ func (o *Options) complete() (Options, error) {
 	}
 	if c.batchWait == 0 {
 		c.batchWait = min(slow, c.LockTimeout)
+	}
+	if c.solo == 0 {
+		c.solo = soloWrites
 	}
 	if c.MaxConns == 0 {
 		c.MaxConns = 16

@@ -22,7 +22,7 @@ func (s *Store) Settle(ctx context.Context, list []onceguard.Settlement) ([]once
 	travel := make([]*settleMember, 0, len(list))
 	for _, i := range order {
 		m := &members[i]
-		if m.said = list[i]; m.prepare() {
+		if m.said = list[i]; m.prepare() && !s.locks.held(m.said.ID) {
 			travel = append(travel, m)
 		}
 	}
@@ -72,6 +72,9 @@ func owned[M any, P word[M]](ctx context.Context, s *Store, op string, g *groupc
 			m.answer, m.err = s.locked(ctx, op, outcome, p.about(), func(r onceguard.Record, at instant) (onceguard.Step, error) {
 				return p.decide(r, at.now), nil
 			})
+			if code(m.err) == codeLockTimeout {
+				s.locks.note(p.about(), s.opt.LockTimeout)
+			}
 		}
 		answers[i] = m.result()
 	}

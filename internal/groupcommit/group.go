@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Group gathers members into batches. Make one with New; all methods may be
@@ -16,8 +17,26 @@ type Group[K comparable, M any] struct {
 	waiting []entry[M] // in the order of arrival
 	outside []*call[M] // calls for which waiting has no room
 	taken   map[K]struct{}
+	flights []flight // flushes under way
+	last    uint64   // number of the latest of them
+	crowded int      // calls that gather although few are under way
+	relief  *time.Timer
 	closed  bool
 	stats   Stats // Running, Flying, Waiting and Bytes steer the Group too
+}
+
+// crowd is how many calls gather after more than Options.Solo were seen.
+const crowd = 64
+
+// passes bounds the flushes that hang while others go on.
+const passes = 8
+
+// flight is a flush under way.
+type flight struct {
+	number  uint64
+	members int
+	began   time.Time
+	passed  bool // it took so long that it holds no slot
 }
 
 // call is one Do.
@@ -57,9 +76,9 @@ func (g *Group[K, M]) Do(ctx context.Context, members []M) error {
 		return nil
 	}
 	if g.alone(members) {
-		g.begin(len(members))
+		number := g.begin(len(members))
 		g.mu.Unlock()
-		return g.flushOwn(ctx, members)
+		return g.flushOwn(ctx, members, number)
 	}
 	c := &call[M]{members: members, left: len(members), done: make(chan struct{})}
 	g.outside = append(g.outside, c)
@@ -78,10 +97,15 @@ func (g *Group[K, M]) Do(ctx context.Context, members []M) error {
 // are under way that each is better off with a flush of its own.
 func (g *Group[K, M]) alone(members []M) bool {
 	n := len(members)
+	if g.stats.Flying+len(g.waiting)+n > max(g.opt.Solo, n) {
+		g.crowded = crowd
+	} else if g.crowded > 0 {
+		g.crowded--
+	}
 	if len(g.waiting)+len(g.outside) > 0 || n > g.opt.MaxBatch {
 		return false
 	}
-	if g.stats.Running > 0 && g.stats.Flying+n > g.opt.Solo {
+	if g.stats.Running > 0 && (g.crowded > 0 || g.stats.Flying+n > g.opt.Solo) {
 		return false
 	}
 	if n == 1 {
@@ -96,41 +120,82 @@ func (g *Group[K, M]) alone(members []M) bool {
 	return len(g.taken) == n && bytes <= g.opt.MaxBytes
 }
 
-// begin counts a flush.
-func (g *Group[K, M]) begin(members int) {
+// begin counts a flush and numbers it.
+func (g *Group[K, M]) begin(members int) uint64 {
 	g.stats.Batches++
 	g.stats.Members += uint64(members)
 	g.stats.Largest = max(g.stats.Largest, members)
 	g.stats.Running++
 	g.stats.Flying += members
+	g.last++
+	g.flights = append(g.flights, flight{number: g.last, members: members, began: time.Now()})
+	return g.last
 }
 
 // over counts a flush that has ended.
-func (g *Group[K, M]) over(members int) {
+func (g *Group[K, M]) over(number uint64) {
+	i := slices.IndexFunc(g.flights, func(f flight) bool { return f.number == number })
+	f := g.flights[i]
+	g.flights = slices.Delete(g.flights, i, i+1)
 	g.stats.Running--
-	g.stats.Flying -= members
+	if !f.passed {
+		g.stats.Flying -= f.members
+	}
 }
 
 // free reports whether what gathered may be flushed now.
 func (g *Group[K, M]) free() bool {
-	return len(g.waiting) > 0 && g.stats.Running < g.opt.Slots
+	if len(g.waiting) == 0 {
+		return false
+	}
+	held, passed := 0, 0
+	for i := range g.flights {
+		f := &g.flights[i]
+		if !f.passed && g.opt.Stall > 0 && time.Since(f.began) >= g.opt.Stall {
+			f.passed = true
+			g.stats.Flying -= f.members
+			g.stats.Stalled++
+		}
+		if f.passed {
+			passed++
+		} else {
+			held++
+		}
+	}
+	return held < g.opt.Slots && passed <= passes
+}
+
+// relieve looks again, while calls wait, for flushes that hang.
+func (g *Group[K, M]) relieve() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.relief = nil
+	g.start()
 }
 
 // start begins the flushes that may begin, and tells Close if none is left.
 func (g *Group[K, M]) start() {
 	for g.free() {
-		go g.run(g.take(nil))
+		batch, number := g.take(nil)
+		go g.run(batch, number)
+	}
+	if len(g.waiting) > 0 && g.relief == nil && g.opt.Stall > 0 {
+		g.relief = time.AfterFunc(g.opt.Stall, g.relieve)
 	}
 	if g.stats.Running == 0 {
+		if g.relief != nil {
+			g.relief.Stop() // a late run of it finds nothing to do
+			g.relief = nil
+		}
 		g.idle.Broadcast()
 	}
 }
 
 // flushOwn flushes a call's own members on its own goroutine.
-func (g *Group[K, M]) flushOwn(ctx context.Context, members []M) error {
+func (g *Group[K, M]) flushOwn(ctx context.Context, members []M, number uint64) error {
 	defer func() { // also after a panic, which goes on
 		g.mu.Lock()
-		g.over(len(members))
+		g.over(number)
 		g.start()
 		g.mu.Unlock()
 	}()
@@ -139,14 +204,14 @@ func (g *Group[K, M]) flushOwn(ctx context.Context, members []M) error {
 }
 
 // run flushes batches, as long as it finds that more have gathered.
-func (g *Group[K, M]) run(batch []entry[M]) {
+func (g *Group[K, M]) run(batch []entry[M], number uint64) {
 	var members []M
 	for batch != nil {
 		members = members[:0]
 		for _, e := range batch {
 			members = append(members, e.member)
 		}
-		batch = g.flush(batch, members)
+		batch, number = g.flush(batch, members, number)
 		clear(members) // the buffer keeps nothing alive
 	}
 }
@@ -154,7 +219,7 @@ func (g *Group[K, M]) run(batch []entry[M]) {
 // flush writes one batch, answers its calls and takes the next batch if one may
 // begin. The goroutine is nobody's, so that the calls are the ones to hear of a
 // panic; after runtime.Goexit, another goroutine goes on.
-func (g *Group[K, M]) flush(batch []entry[M], members []M) (next []entry[M]) {
+func (g *Group[K, M]) flush(batch []entry[M], members []M, number uint64) (next []entry[M], nextNumber uint64) {
 	returned := false
 	defer func() {
 		var failure error
@@ -166,22 +231,23 @@ func (g *Group[K, M]) flush(batch []entry[M], members []M) (next []entry[M]) {
 		for _, e := range batch {
 			e.call.answer(failure)
 		}
-		g.over(len(batch))
+		g.over(number)
 		if returned && g.free() {
-			next = g.take(batch)
+			next, nextNumber = g.take(batch)
 		}
 		g.start()
 	}()
 	g.opt.Flush(context.Background(), members)
 	returned = true
-	return nil
+	return nil, 0
 }
 
 // take makes the next batch of what waits: the oldest first, each key once. It
 // reuses the memory of the batch before.
-func (g *Group[K, M]) take(buffer []entry[M]) []entry[M] {
+func (g *Group[K, M]) take(buffer []entry[M]) (batch []entry[M], number uint64) {
 	clear(buffer)
-	batch, bytes := buffer[:0], 0
+	batch = buffer[:0]
+	bytes := 0
 	clear(g.taken)
 	stay := g.waiting[:0]
 	for i, e := range g.waiting {
@@ -203,9 +269,9 @@ func (g *Group[K, M]) take(buffer []entry[M]) []entry[M] {
 	g.waiting = stay
 	g.stats.Waiting -= len(batch)
 	g.stats.Bytes -= bytes
-	g.begin(len(batch))
+	number = g.begin(len(batch))
 	g.admit()
-	return batch
+	return batch, number
 }
 
 // admit lets calls in from outside, in order, as far as there is room.

@@ -34,6 +34,9 @@ type desk struct {
 func newDesk(t *testing.T, o groupcommit.Options[int, *member]) *desk {
 	t.Helper()
 	d := &desk{begun: make(chan []*member), end: make(chan func())}
+	if o.Stall == 0 {
+		o.Stall = -1
+	}
 	o.Key = func(m *member) int { return m.key }
 	o.Size = func(m *member) int { return m.size }
 	o.Flush = func(_ context.Context, batch []*member) {
@@ -166,6 +169,58 @@ func TestFewCallsFlyAlone(t *testing.T) {
 	d.end <- nil
 	for _, done := range all {
 		ok(t, done)
+	}
+}
+
+// After a crowd, calls gather although few are under way; then they fly alone
+// again.
+func TestCrowdIsRemembered(t *testing.T) {
+	d := newDesk(t, groupcommit.Options[int, *member]{Solo: 2})
+	var all []<-chan error
+	for i := range 2 {
+		all = append(all, d.call(t.Context(), &member{key: i}))
+		d.expect(t, i)
+	}
+	all = append(all, d.call(t.Context(), &member{key: 2}))
+	d.until(t, waiting(1))
+	d.end <- nil
+	d.end <- nil
+	d.expect(t, 2)
+	all = append(all, d.call(t.Context(), &member{key: 3}))
+	d.until(t, waiting(1)) // two were few before
+	d.end <- nil
+	d.expect(t, 3)
+	d.end <- nil
+	for range 100 {
+		done := d.call(t.Context(), &member{key: 9})
+		d.expect(t, 9)
+		d.end <- nil
+		ok(t, done)
+	}
+	for i := range 2 {
+		all = append(all, d.call(t.Context(), &member{key: i}))
+		d.expect(t, i)
+	}
+	d.end <- nil
+	d.end <- nil
+	for _, done := range all {
+		ok(t, done)
+	}
+}
+
+// One flush that hangs costs the others a moment, not its whole time.
+func TestFlushThatHangsIsPassed(t *testing.T) {
+	d := newDesk(t, groupcommit.Options[int, *member]{Stall: time.Millisecond})
+	hung := d.call(t.Context(), &member{key: 0})
+	d.expect(t, 0)
+	other := d.call(t.Context(), &member{key: 1})
+	d.expect(t, 1)
+	d.end <- nil
+	d.end <- nil
+	ok(t, hung)
+	ok(t, other)
+	if s := d.Stats(); s.Stalled == 0 || s.Flying != 0 || s.Running != 0 {
+		t.Errorf("%+v", s)
 	}
 }
 

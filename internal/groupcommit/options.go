@@ -1,6 +1,9 @@
 package groupcommit
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Options says what a Group gathers and how it is written. Key and Flush must
 // be set; the numbers have defaults.
@@ -18,10 +21,16 @@ type Options[K comparable, M any] struct {
 
 	// Solo is up to how many members, running and waiting, every call is
 	// flushed by itself instead of gathering. Default 1: only a lone caller is.
+	// When there were more, the next calls gather although they are few, so that
+	// the gaps between two large batches are not filled with single flushes.
 	Solo int
 	// Slots is how many batches may be flushed at a time while calls gather.
 	// Default 1.
 	Slots int
+	// Stall is after what time a flush no longer holds its slot: one that hangs
+	// must not keep everybody else waiting. At most 8 are passed so. Default
+	// 500 ms; negative for never.
+	Stall time.Duration
 	// MaxBatch and MaxBytes bound one batch. A single member may be larger than
 	// MaxBytes and then goes alone. Defaults 1,024 and 8 MiB.
 	MaxBatch, MaxBytes int
@@ -33,6 +42,9 @@ type Options[K comparable, M any] struct {
 func (o *Options[K, M]) complete() {
 	if o.Size == nil {
 		o.Size = func(M) int { return 0 }
+	}
+	if o.Stall == 0 {
+		o.Stall = 500 * time.Millisecond
 	}
 	for _, n := range []struct {
 		field *int
@@ -57,6 +69,7 @@ type Stats struct {
 	Members uint64 // members in them
 	Largest int    // members of the largest batch
 	Running int    // flushes under way
+	Stalled uint64 // flushes that were passed because they took longer than Options.Stall
 	Flying  int    // members in them
 	Waiting int    // members that gathered for the next flush
 	Bytes   int    // their weight
