@@ -22,7 +22,9 @@ func verify(t *testing.T, open func(storesuite.T) storesuite.Harness) []Result {
 }
 
 func TestGoodStore(t *testing.T) {
-	results := verify(t, func(storesuite.T) storesuite.Harness { return storesuite.Harness{Store: memstore.New(memstore.Options{}), Short: true} })
+	results := verify(t, func(storesuite.T) storesuite.Harness {
+		return storesuite.Harness{Store: memstore.New(memstore.Options{}), Short: true}
+	})
 	count := map[Verdict]int{}
 	for _, r := range results {
 		count[r.Verdict]++
@@ -118,7 +120,9 @@ func TestCaseEndings(t *testing.T) {
 
 func TestRunEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	results, err := Run(ctx, func(storesuite.T) storesuite.Harness { return storesuite.Harness{Store: memstore.New(memstore.Options{})} }, func(Result) { cancel() })
+	results, err := Run(ctx, func(storesuite.T) storesuite.Harness {
+		return storesuite.Harness{Store: memstore.New(memstore.Options{})}
+	}, func(Result) { cancel() })
 	if !errors.Is(err, context.Canceled) || len(results) != 1 {
 		t.Errorf("%d results, %v", len(results), err)
 	}
