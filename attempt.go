@@ -3,6 +3,8 @@ package onceguard
 import (
 	"context"
 	"fmt"
+
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // Attempt is what a running effect knows of itself.
@@ -28,6 +30,9 @@ func (a *Attempt) Number() int64 { return a.g.answer.Record.Attempt }
 // DownstreamKey is the idempotency key for the provider: 52 characters of
 // lower-case base32, the same on every attempt, different for every store.
 func (a *Attempt) DownstreamKey() string {
+	if mutant.On("key-per-attempt") {
+		return a.k.downstreamKey(a.c.claim.ID, a.g.answer.Record.Generation+int(a.Number())-1)
+	}
 	return a.k.downstreamKey(a.c.claim.ID, a.g.answer.Record.Generation)
 }
 

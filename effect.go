@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard/internal/fault"
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // errSuperseded is the ending of an attempt that ran and is no longer the one
@@ -52,7 +53,11 @@ func (c *call) run(ctx context.Context, g grant) (end ending, superseded bool) {
 		if p != nil {
 			reason = fmt.Sprintf("the effect panicked: %v", p)
 		}
-		a, _ := c.settle(ctx, c.settlement(g, SettleUnknown, reason), nil)
+		verb := SettleUnknown
+		if mutant.On("panic-is-refused") {
+			verb = SettleFailed
+		}
+		a, _ := c.settle(ctx, c.settlement(g, verb, reason), nil)
 		end = ending{record: a.Record, err: c.fail(ErrUncertain, true, reason, nil)}
 		if p != nil {
 			panic(p) // the trace still shows the effect's own frames
@@ -116,6 +121,10 @@ func (c *call) outcome(g grant, result Result, err error) Settlement {
 // finish stores an outcome and answers from what is stored.
 func (c *call) finish(ctx context.Context, s Settlement, raw any, err error, took time.Duration) (ending, bool) {
 	sent, timed := c.replays.sent()
+	if s.Verb == SettleSucceeded && mutant.On("answer-before-durable") {
+		c.background.Go(func() { _, _ = c.settle(ctx, s, raw) })
+		return ending{record: Record{ID: s.ID, State: Succeeded, Attempt: s.Attempt, Result: s.Result}}, false
+	}
 	a, serr := c.settle(ctx, s, raw)
 	if serr != nil {
 		e := c.fail(ErrUnsettled, s.Verb != SettleReleased, "", serr)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // Code classifies an Error. Codes are errors themselves, so that programs
@@ -202,6 +204,9 @@ func verbOf(err error) Verb {
 	var d *effectError
 	if errors.As(err, &d) {
 		return d.verb
+	}
+	if mutant.On("unknown-is-not-executed") {
+		return SettleReleased
 	}
 	return SettleUnknown
 }

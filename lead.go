@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard/internal/fault"
+	"github.com/onceguard/onceguard/internal/mutant"
 	"github.com/onceguard/onceguard/internal/process"
 )
 
@@ -38,6 +39,9 @@ func (c *call) lead(ctx, wait context.Context, fl *flight) (end ending) {
 			c.remember(g.answer, sent, timed)
 			return c.replay(ctx, g.answer.Record)
 		case Parked:
+			if mutant.On("cache-keeps-open") {
+				c.remember(g.answer, sent, timed)
+			}
 			return ending{record: g.answer.Record, err: c.uncertain(ctx, g.answer.Record, nil)}
 		}
 		// Held: somebody else's claim. Only read until it changes.
@@ -199,6 +203,10 @@ func (c *call) send(ctx context.Context) (grant, error) {
 			c.abandon(ctx, claim, unclear)
 			return g, c.fail(ErrNotRun, false, "the caller ended before the effect started", context.Cause(ctx))
 		}
+		if n > 1 && mutant.On("token-per-resend") {
+			g.token = newToken()
+			claim.Owner = g.token
+		}
 		start, err := c.opts.clock.Now()
 		if err != nil {
 			c.abandon(ctx, claim, unclear)
@@ -220,6 +228,11 @@ func (c *call) send(ctx context.Context) (grant, error) {
 		default:
 		}
 		if expired || permanentFailure(err) || !c.backoff(ctx.Done(), n) {
+			if mutant.On("fail-open") {
+				g.answer = Answer{Outcome: Granted, Record: claim.FirstRecord(time.Now())}
+				g.fence = newFence(start, claim.Lease, g.answer)
+				return g, nil
+			}
 			c.abandon(ctx, claim, unclear)
 			return g, c.fail(ErrNotRun, false, "the store did not take the claim", err)
 		}
@@ -240,7 +253,7 @@ func (c *call) ask(ctx context.Context, claim Claim) (Answer, error) {
 // so that it need not become uncertain. It goes on in the background for a
 // lease at most; after that the lease's end decides.
 func (c *call) abandon(ctx context.Context, claim Claim, unclear bool) {
-	if !unclear {
+	if !unclear || mutant.On("abandoned-claim-kept") {
 		return
 	}
 	ctx = context.WithoutCancel(ctx)

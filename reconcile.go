@@ -9,6 +9,7 @@ import (
 
 	"github.com/onceguard/onceguard/internal/bootclock"
 	"github.com/onceguard/onceguard/internal/fault"
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // Reconcilable is an Action with a Reconcile lookup.
@@ -327,6 +328,9 @@ func (r *Reconciler) ask(ctx context.Context, l lookup, id RequestID) (bool, err
 		res.Verdict = ResolveNeverWill
 	case NotSeen:
 		res.Verdict, res.Reason = ResolveNote, "not seen: "+reason
+		if mutant.On("not-seen-is-never-will") {
+			res.Verdict = ResolveNeverWill
+		}
 		if l.quiet > 0 && watched > l.limits.Lease+l.limits.MaxRun+l.quiet {
 			res.Verdict = ResolveNeverWill
 			res.Reason = fmt.Sprintf("not seen after a quiet period of %s (timing assumption): %s", l.limits.Lease+l.limits.MaxRun+l.quiet, reason)

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"time"
+
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // Record is the durable row of one request ID, as a store keeps it. Times are
@@ -133,6 +135,9 @@ func (r Record) LeaseLeft(now time.Time) time.Duration {
 
 // holds reports whether (attempt, token) own the present attempt.
 func (r Record) holds(attempt int64, t Token) bool {
+	if mutant.On("no-fence") {
+		return true
+	}
 	return r.Attempt == attempt && r.Owner.Is(t)
 }
 

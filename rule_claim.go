@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // Claim asks for the right to run one attempt. One Token per claim call, kept
@@ -41,8 +43,12 @@ func (r Record) Claim(c Claim, now time.Time) Step {
 		return Step{Outcome: KeyUnknown, Record: Record{ID: r.ID, Fingerprint: r.Fingerprint}}
 	}
 	nothingHappened := r.State == Released && !r.UnknownAttempt
-	if !match && !nothingHappened {
+	if !match && !nothingHappened && !mutant.On("mismatch-executes") {
 		return Step{Outcome: Mismatched, Record: r}
+	}
+	if c.Policy.Kind != TransactionalKind && (r.State.Final() && mutant.On("replay-runs-again") || r.State == Uncertain && mutant.On("uncertain-is-claimed")) {
+		r.grant(c, now)
+		return Step{Outcome: Granted, Record: r, Write: true}
 	}
 	switch r.State {
 	case Succeeded, Failed:
@@ -113,7 +119,7 @@ func (r Record) matches(c Claim) (match, known bool) {
 // claimReleased is T3: nothing happened under the released token, so the
 // request may run. A delayed duplicate of that token must not.
 func (r Record) claimReleased(c Claim, now time.Time, match bool) Step {
-	if r.Owner.Is(c.Owner) {
+	if r.Owner.Is(c.Owner) && !mutant.On("released-claim-again") {
 		return Step{Outcome: Fenced, Record: r, Mine: true}
 	}
 	after, ev := r, []Evidence(nil)
@@ -159,7 +165,15 @@ func (r Record) ordered() bool { return r.Waived && strings.HasPrefix(r.SettledB
 // a lapsed claim of somebody else.
 func (r Record) claimClaimed(c Claim, now time.Time) Step {
 	after := r
-	if r.Owner.Is(c.Owner) {
+	if n := len(c.Process); n > 0 && mutant.On("client-clock") {
+		now = now.Add(time.Duration(int(c.Process[n-1])%3-1) * time.Hour)
+	}
+	if r.Owner.Is(c.Owner) && mutant.On("resend-is-a-read") {
+		s := r.still(Granted)
+		s.Mine = true
+		return s
+	}
+	if r.Owner.Is(c.Owner) && (now.Before(r.LeaseUntil) || !mutant.On("own-claim-lapses")) {
 		after.LeaseUntil = now.Add(c.Lease)
 		s := r.step(Granted, T2, after)
 		s.Mine = true
@@ -176,7 +190,10 @@ func (r Record) claimClaimed(c Claim, now time.Time) Step {
 	}
 	after.Policy = stricter(r.Policy, c.Policy)
 	ev = append(ev, r.note(EvidenceTakeover, "caller", r.claimed()+"lease over, outcome unknown", nil))
-	after.UnknownAttempt = true
+	after.UnknownAttempt = !mutant.On("takeover-forgets")
+	if mutant.On("takeover-restarts-horizon") {
+		after.KeyedAt = now
+	}
 	after.grant(c, now)
 	return r.step(Granted, T4, after, ev...)
 }
@@ -193,13 +210,13 @@ func (r Record) claimed() string {
 // noTakeover says why p forbids another attempt after an unknown one; empty
 // when it allows it.
 func (r Record) noTakeover(p Policy, now time.Time) string {
-	if !p.repeats() {
+	if !p.repeats() && !mutant.On("retry-on-expiry") {
 		return "the policy is " + p.Kind.String()
 	}
-	if r.Attempt >= p.attempts() {
+	if r.Attempt >= p.attempts() && !mutant.On("attempts-unlimited") {
 		return fmt.Sprintf("the limit of %d attempts is reached", p.attempts())
 	}
-	if left, ok := (Record{Policy: p, KeyedAt: r.KeyedAt}).HorizonLeft(now); ok && left <= 0 {
+	if left, ok := (Record{Policy: p, KeyedAt: r.KeyedAt}).HorizonLeft(now); ok && left <= 0 && !mutant.On("takeover-past-horizon") {
 		return "the horizon of the downstream key is over"
 	}
 	return ""
@@ -222,7 +239,7 @@ func (r Record) policyNote(c Claim) []Evidence {
 
 // Sweep decides whether the sweeper parks r (T5).
 func (r Record) Sweep(now time.Time) Step {
-	if r.State != Claimed || now.Before(r.LeaseUntil) {
+	if r.State != Claimed || now.Before(r.LeaseUntil) && !mutant.On("sweep-parks-running") {
 		return r.still(Stale)
 	}
 	why := r.noTakeover(r.Policy, now)

@@ -1,6 +1,10 @@
 package onceguard
 
-import "time"
+import (
+	"time"
+
+	"github.com/onceguard/onceguard/internal/mutant"
+)
 
 // Prune decides T15: first the result goes, much later the identity. Claimed
 // and uncertain records stay for ever, and so does a released one with an
@@ -9,6 +13,8 @@ func (r Record) Prune(now time.Time) Step {
 	age := now.Sub(r.Since)
 	over := func(keep time.Duration) bool { return keep != Forever && age > keep }
 	switch {
+	case r.State == Claimed && over(r.ResultRetention) && mutant.On("prune-claimed"):
+		return Step{Outcome: Applied, Transition: T15, Record: Record{ID: r.ID}, Delete: true}
 	case r.State == Released && !r.UnknownAttempt && over(r.IdentityRetention),
 		r.State.Final() && over(r.IdentityRetention):
 		s := r.step(Applied, T15, Record{ID: r.ID})

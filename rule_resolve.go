@@ -3,6 +3,8 @@ package onceguard
 import (
 	"fmt"
 	"time"
+
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // Resolution is a decision about a request by somebody who does not own it: a
@@ -90,7 +92,7 @@ func (r Record) Resolve(n Resolution, now time.Time) Step {
 	if r.State.Final() {
 		return r.resolveFinal(n)
 	}
-	if r.State != Uncertain || r.Attempt != n.Attempt {
+	if r.State != Uncertain || r.Attempt != n.Attempt && !mutant.On("verdict-of-any-attempt") {
 		return r.still(Stale)
 	}
 	ev := r.note(EvidenceResolution, n.settledBy(), n.Verdict.String()+": "+n.Reason, nil)
@@ -111,7 +113,9 @@ func (r Record) Resolve(n Resolution, now time.Time) Step {
 		after.UnknownAttempt = false // the verdict covers every attempt so far
 		if r.RunAfterNeverWill {
 			after.enter(Released, now)
-			after.Generation++ // the old key may be burned downstream
+			if !mutant.On("key-kept-after-never-will") {
+				after.Generation++ // the old key may be burned downstream
+			}
 		} else {
 			after.enter(Failed, now)
 			after.Reason = "never-happened: " + n.Reason

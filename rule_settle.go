@@ -2,6 +2,8 @@ package onceguard
 
 import (
 	"time"
+
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // Verb says how an owner's attempt ended.
@@ -41,6 +43,11 @@ func (r Record) Renew(n Renewal, now time.Time) Step {
 	if r.State == Absent {
 		return r.still(Missing)
 	}
+	if r.State == Uncertain && r.holds(n.Attempt, n.Owner) && mutant.On("renew-resurrects") {
+		r.enter(Claimed, now)
+		r.LeaseUntil = now.Add(n.Lease)
+		return Step{Outcome: Applied, Transition: T6, Record: r, Mine: true, Write: true}
+	}
 	if r.State != Claimed || !r.holds(n.Attempt, n.Owner) {
 		return r.still(Fenced)
 	}
@@ -60,9 +67,14 @@ func (r Record) Settle(s Settlement, now time.Time) Step {
 	}
 	s.Reason = keptText(s.Reason)
 	if r.State.Final() {
+		if s.Verb == SettleSucceeded && mutant.On("late-overwrites") {
+			r.Result = s.Result
+			return Step{Outcome: Settled, Record: r, Mine: true, Write: true}
+		}
 		return r.settleFinal(s)
 	}
-	if !r.holds(s.Attempt, s.Owner) || r.State == Released {
+	mine := r.holds(s.Attempt, s.Owner) || mutant.On("settle-by-key")
+	if !mine || r.State == Released || mutant.On("settle-needs-lease") && r.LeaseLeft(now) <= 0 {
 		return r.settleFenced(s)
 	}
 	var step Step
@@ -76,6 +88,9 @@ func (r Record) Settle(s Settlement, now time.Time) Step {
 		after.enter(Released, now)
 		after.Reason = s.Reason
 		step = r.step(Applied, T10, after, r.note(EvidenceReleased, "owner", s.Reason, nil))
+		if mutant.On("release-deletes") {
+			step.Write, step.Delete = false, true
+		}
 	default: // SettleUnknown, and any verb of a later version
 		step = r.settleUnknown(s, now)
 	}
@@ -96,7 +111,7 @@ func (r Record) settled(t Transition, to State, s Settlement, now time.Time) Ste
 // again, which may have come when the downstream had forgotten the key.
 func (r Record) settleRefused(s Settlement, now time.Time) Step {
 	remembered := r.Policy.Kind == SafeRetryKind && r.Policy.Refusals == RefusalsRemembered && !r.Waived
-	if !r.UnknownAttempt || remembered {
+	if !r.UnknownAttempt || remembered || mutant.On("refusal-is-final") {
 		return r.settled(T8, Failed, s, now)
 	}
 	after := r
@@ -142,6 +157,9 @@ func (r Record) settleFinal(s Settlement) Step {
 		return step
 	}
 	step.Transition = T14
+	if mutant.On("contradiction-dropped") {
+		return step
+	}
 	step.Evidence = []Evidence{s.note(EvidenceConflict, "late "+said.String()+": "+s.Reason)}
 	return step
 }
@@ -153,6 +171,7 @@ func (r Record) settleFenced(s Settlement) Step {
 	switch {
 	case step.Mine && s.Verb == SettleReleased:
 		step.Outcome = Applied // T10 again
+	case mutant.On("late-result-dropped"):
 	case s.Verb == SettleSucceeded:
 		step.Evidence = []Evidence{s.note(EvidenceLate, "succeeded late: "+s.Reason)}
 	case s.Verb == SettleFailed:

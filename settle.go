@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard/internal/fault"
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // errStillTrying is why a settle returned without an answer.
@@ -23,6 +24,9 @@ func (c *call) settle(ctx context.Context, s Settlement, raw any) (Answer, error
 	if err == nil {
 		fault.Point("guard.settle.after")
 		return a, nil
+	}
+	if mutant.On("release-on-settle-error") {
+		s.Verb, s.Result = SettleReleased, Result{}
 	}
 	c.spool(ctx, s)
 	type told struct {

@@ -15,6 +15,10 @@ func (w *world) heal(t *testing.T) {
 	w.say("time", "HEALS")
 	p := w.start(t)
 	w.settleDown(500)
+	for range 3 { // for what goes on in the background
+		w.pass(time.Second)
+		w.settleDown(20)
+	}
 	if !w.mild {
 		for range 3 {
 			w.pass(lease + time.Second)

@@ -21,10 +21,28 @@ type budget struct {
 	rate                                                       float64 // of faults, per decision
 }
 
+// theme is what a schedule does more of.
+type theme int
+
+const (
+	general theme = iota
+	mild          // only lost answers of the store, and short delays
+	late          // owners that are late, and people who decide before them
+	lookups       // lookups that race each other and the owners
+)
+
+func is(a, b theme) int {
+	if a == b {
+		return 1
+	}
+	return 0
+}
+
 // simulate runs the schedule of a seed, in a bubble of its own.
 func simulate(t *testing.T, seed uint64) *world {
 	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x6f6e6365))}
 	synctest.Test(t, func(t *testing.T) { w.run(t) })
+	w.check() // outside: the time limit of a search is no virtual time
 	return w
 }
 
@@ -33,9 +51,16 @@ func (w *world) run(t *testing.T) {
 	w.counts, w.tokens, w.inputs = counts{}, map[onceguard.Token]int{}, map[[32]byte]int{}
 	w.claims = map[grantKey]*grant{}
 	w.db = memstore.New(memstore.Options{Now: w.now})
-	w.mild = r.IntN(5) == 0
+	w.theme = []theme{mild, mild, late, late, lookups, lookups, general, general, general, general}[r.IntN(10)]
+	w.mild = w.theme == mild
 	for n := range 1 + r.IntN(2) {
 		m := mode(r.IntN(modes))
+		switch w.theme {
+		case late:
+			m = []mode{plain, plain, voided, forgets, looked}[r.IntN(5)]
+		case lookups:
+			m = []mode{voided, voidedAgain, voidedAgain, quietly, looked}[r.IntN(5)]
+		}
 		id, err := onceguard.NewRequestID("default", m.name(), (&request{n: n + 1}).key())
 		if err != nil {
 			t.Fatal(err)
@@ -56,8 +81,13 @@ func (w *world) run(t *testing.T) {
 		faults: r.IntN(14), crashes: r.IntN(3), jumps: r.IntN(5), clocks: max(0, r.IntN(5)-3), operators: r.IntN(4) * r.IntN(2),
 		prunes: r.IntN(2), cancels: r.IntN(2), rate: []float64{0.05, 0.15, 0.3, 0.6}[r.IntN(4)],
 	}
-	if w.mild {
-		b = budget{faults: r.IntN(6), rate: 0.2}
+	switch w.theme {
+	case mild:
+		b = budget{faults: r.IntN(6), rate: 0.2, cancels: r.IntN(2)}
+	case late:
+		b.jumps, b.operators, b.prunes = 3+r.IntN(4), 3, r.IntN(3)
+	case lookups:
+		b.faults, b.rate = 8+r.IntN(8), 0.5
 	}
 	planned := 2 + r.IntN(6)
 	for w.step = 1; w.step < 400; w.step++ {
@@ -71,7 +101,6 @@ func (w *world) run(t *testing.T) {
 		w.act(t, &b, &planned)
 	}
 	w.heal(t)
-	w.check()
 }
 
 // pick is a weighted choice.
@@ -133,6 +162,15 @@ func (w *world) act(t *testing.T, b *budget, planned *int) {
 // trouble offers what processes, people and clocks do.
 func (w *world) trouble(t *testing.T, b *budget, live []*proc, add func(int, func())) {
 	r := w.rng
+	if b.cancels > 0 && len(w.calls) > 0 {
+		c := w.calls[r.IntN(len(w.calls))]
+		add(1+2*is(w.theme, mild), func() {
+			b.cancels--
+			w.say(c.String(), "its caller goes away")
+			c.cancel()
+			synctest.Wait()
+		})
+	}
 	if w.mild {
 		return
 	}
@@ -149,13 +187,13 @@ func (w *world) trouble(t *testing.T, b *budget, live []*proc, add func(int, fun
 			w.crash(p)
 		})
 	}
-	add(2, func() { w.sweep(p) })
+	add(2+3*is(w.theme, late), func() { w.sweep(p) })
 	target := w.requests[r.IntN(len(w.requests))]
 	if target.mode.lookup() {
-		add(4, func() { w.reconcile(p) })
+		add(4+8*is(w.theme, lookups), func() { w.reconcile(p) })
 	}
 	if b.operators > 0 && target.mode != transacted && target.mode != quietly {
-		add(3, func() {
+		add(3+6*is(w.theme, late), func() {
 			b.operators--
 			w.operate(p, target, r.IntN(2) == 0)
 		})
@@ -170,15 +208,6 @@ func (w *world) trouble(t *testing.T, b *budget, live []*proc, add func(int, fun
 		add(1, func() {
 			b.clocks--
 			w.setClock()
-		})
-	}
-	if b.cancels > 0 && len(w.calls) > 0 {
-		c := w.calls[r.IntN(len(w.calls))]
-		add(1, func() {
-			b.cancels--
-			w.say(c.String(), "its caller goes away")
-			c.cancel()
-			synctest.Wait()
 		})
 	}
 	w.mu.Lock()
@@ -222,7 +251,7 @@ func (w *world) draw(it *item, b *budget) fate {
 		return reach
 	}
 	f := it.fates[w.rng.IntN(len(it.fates))]
-	if w.mild && (f == later || f == twice || f == forgotten || it.post || it.renew) {
+	if w.mild && (f == later || f == twice || f == forgotten || f == stopped || it.post || it.renew) {
 		return reach
 	}
 	if f != slow {
@@ -251,6 +280,9 @@ func (w *world) invite(live []*proc) bool {
 	pl := plan{heeds: r.IntN(2) == 0, idles: r.IntN(3) == 0, asks: r.IntN(2) == 0, dials: r.IntN(8) == 0, declined: r.IntN(5) == 0}
 	if !w.mild {
 		pl.ends = []ending{returns, returns, returns, returns, returns, panics, exits, lingers}[r.IntN(8)]
+	}
+	if w.theme == late {
+		pl.ends, pl.heeds, pl.dials = []ending{lingers, lingers, returns}[r.IntN(3)], false, false
 	}
 	w.begin(p, target, cents, pl)
 	synctest.Wait()

@@ -69,7 +69,7 @@ func (l *wire) send(ctx context.Context, o *op) (onceguard.Answer, error) {
 	fates := storeFates
 	switch o.kind {
 	case "claim":
-		fates = append(fates[:len(fates):len(fates)], forgotten)
+		fates = append(fates[:len(fates):len(fates)], forgotten, stopped)
 	case "get":
 		fates = []fate{slow, down, lostBefore}
 	case "transact":
@@ -119,6 +119,9 @@ func (l *wire) send(ctx context.Context, o *op) (onceguard.Answer, error) {
 		if _, ok := w.pause(l.p, o.actor+" "+o.kind+" "+o.request.String()+" answer", ctx.Done()); !ok {
 			return onceguard.Answer{}, unclear(o.kind, ctx.Err())
 		}
+	case stopped:
+		w.add("stopped with an answer")
+		w.pause(l.p, o.actor+" stands still", nil)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

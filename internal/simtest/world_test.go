@@ -34,6 +34,7 @@ type world struct {
 	seed uint64
 	rng  *rand.Rand // of the scheduler alone
 	mild bool       // nothing but lost store answers and short delays
+	theme
 
 	mu       sync.Mutex
 	step     int
@@ -123,10 +124,11 @@ const (
 	later                  // unclear, and carried out later
 	twice                  // carried out and answered, and once more later
 	forgotten              // unclear, visible, and not durable (claims)
+	stopped                // carried out and answered, and then the process stands still
 	dead                   // the process is dead
 )
 
-var fateNames = [...]string{"reach", "slow", "down", "lost-before", "lost-after", "later", "twice", "forgotten", "dead"}
+var fateNames = [...]string{"reach", "slow", "down", "lost-before", "lost-after", "later", "twice", "forgotten", "stopped", "dead"}
 
 func (f fate) String() string { return fateNames[f] }
 
