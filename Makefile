@@ -98,7 +98,8 @@ fuzz: need-go ## every fuzz target for FUZZTIME (20s) each
 #   -rows N           receipts of the large table (1000000)
 #   -soak DURATION    of mixed load (3m); negative: none
 #   -rounds N -slice DURATION -out FILE
-# A whole run writes bench/results/DATE.md and the block in docs/performance.md.
+# A run without -quick, -only, -rounds and -slice is published: it writes
+# bench/results/DATE.md and the block in docs/performance.md.
 BENCH_ARGS ?=
 
 .PHONY: bench
