@@ -261,56 +261,55 @@ func TestHungFlushIsPassed(t *testing.T) {
 // other in a circle.
 func TestBatchesNeverDeadlock(t *testing.T) {
 	url := migrated(t, pgtest.Server(t))
-	const stores, callers, rounds, hot = 3, 24, 12, 40
-	policy := onceguard.SafeRetry(time.Hour, onceguard.RefusalsRemembered)
-	policy.MaxAttempts = 1_000_000
-	requests := make([]onceguard.Claim, hot)
-	for i := range requests {
-		requests[i] = newClaim(t, under(policy), leased(time.Millisecond))
-	}
-	ask := func(s *pgstore.Store, seed int) {
-		for round := range rounds {
-			claims := make([]onceguard.Claim, 0, 12)
-			for i := range 12 {
-				claims = append(claims, another(requests[(seed*7+round*5+i*11)%hot]))
-			}
-			list, err := s.Claim(ctx, claims)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			var renewals []onceguard.Renewal
-			var settled []onceguard.Settlement
-			for i, a := range list {
-				switch {
-				case a.Err != nil:
-					t.Error(a.Err)
-				case a.Outcome == onceguard.Granted:
-					renewals = append(renewals, onceguard.Renewal{ID: claims[i].ID, Attempt: a.Record.Attempt, Owner: claims[i].Owner, Lease: time.Millisecond})
-					if (seed+round)%4 == 0 {
-						settled = append(settled, success(claims[i], a.Record.Attempt))
-					}
+	const stores, callers, rounds, hot = 3, 24, 6, 60
+	ask := func(s *pgstore.Store, requests []onceguard.Claim, seed int) {
+		claims := make([]onceguard.Claim, 0, 12)
+		for i := range 12 {
+			claims = append(claims, another(requests[(seed*7+i*11)%hot]))
+		}
+		list, err := s.Claim(ctx, claims)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		var renewals []onceguard.Renewal
+		var settled []onceguard.Settlement
+		for i, a := range list {
+			switch {
+			case a.Err != nil:
+				t.Error(a.Err)
+			case a.Outcome == onceguard.Granted:
+				renewals = append(renewals, onceguard.Renewal{ID: claims[i].ID, Attempt: a.Record.Attempt, Owner: claims[i].Owner, Lease: time.Millisecond})
+				if seed%2 == 0 {
+					settled = append(settled, success(claims[i], a.Record.Attempt))
 				}
 			}
-			if _, err := s.Renew(ctx, renewals); err != nil {
-				t.Error(err)
-			}
-			if _, err := s.Settle(ctx, settled); err != nil {
-				t.Error(err)
-			}
+		}
+		if _, err := s.Renew(ctx, renewals); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.Settle(ctx, settled); err != nil {
+			t.Error(err)
 		}
 	}
-	var group sync.WaitGroup
 	var opened []*pgstore.Store
-	for n := range stores {
+	for range stores {
 		// Waits long enough for the server to find a deadlock first.
-		s := open(t, url, pgstore.Gathering(pgstore.Options{LockTimeout: 25 * time.Second}, 20*time.Second))
-		for i := range callers {
-			group.Go(func() { ask(s, n*callers+i) })
-		}
-		opened = append(opened, s)
+		opened = append(opened, open(t, url, pgstore.Gathering(pgstore.Options{LockTimeout: 25 * time.Second}, 20*time.Second)))
 	}
-	group.Wait()
+	for range rounds {
+		requests := make([]onceguard.Claim, hot) // new ones: only inserts keep others waiting
+		for i := range requests {
+			requests[i] = newClaim(t, under(onceguard.Rerun), leased(time.Millisecond))
+		}
+		var group sync.WaitGroup
+		for n, s := range opened {
+			for i := range callers {
+				group.Go(func() { ask(s, requests, n*callers+i) })
+			}
+		}
+		group.Wait()
+	}
 	for _, s := range opened {
 		if s.Stats().Claims.Largest < 2*12 {
 			t.Errorf("calls did not travel together: %+v", s.Stats().Claims)
