@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // flush writes one batch: one transaction, one sync. The write lock is free
@@ -164,6 +166,9 @@ func passing(batch []member) []member {
 func (s *Store) committed(batch []member) {
 	for _, m := range batch {
 		sl := m.base()
+		if mutant.On("sqlite-batch-answers-first") {
+			sl.answer = batch[0].base().answer
+		}
 		if !sl.wrote {
 			continue
 		}

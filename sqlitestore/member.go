@@ -41,6 +41,7 @@ func (s *Store) grouped() *groupcommit.Group[onceguard.RequestID, member] {
 		Key:   func(m member) onceguard.RequestID { return m.base().id },
 		Size:  member.size,
 		Flush: s.flush,
+		Stall: -1, // there is one writer: nobody could pass another
 	})
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // insideKey marks the context of a function that Transact runs.
@@ -109,7 +111,7 @@ func (s *Store) transaction(ctx context.Context, taken func() error, fn func(t *
 	if !t.wrote {
 		return nil
 	}
-	if err := c.commit(); err != nil {
+	if err := c.commit(); err != nil && !mutant.On("sqlite-commit-error-dropped") {
 		return commitFailed("", err)
 	}
 	open = false
