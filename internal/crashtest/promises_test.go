@@ -54,5 +54,38 @@ func promises(r onceguard.Record, policy string, happened []string, lines []cras
 			complain("a caller was told %s and that nothing ran, and its effect had sent a request", l.Told)
 		}
 	}
+	broken = append(broken, attempts(policy, lines)...)
+	return append(broken, linear(lines)...)
+}
+
+// attempts checks the fence as the processes saw it: one attempt is started by
+// one of them, and under at-most-once the next may start only where the one
+// before surely sent nothing, which its process then wrote down.
+func attempts(policy string, lines []crashtest.Line) (broken []string) {
+	if policy == crashtest.Transactional {
+		return nil // all of them are attempt 1, and none is fenced
+	}
+	starts, sent, failed := map[int64]int{}, map[int64]bool{}, map[int64]bool{}
+	last := int64(0)
+	for _, l := range lines {
+		switch l.Kind {
+		case crashtest.Start:
+			starts[l.Attempt]++
+			last = max(last, l.Attempt)
+		case crashtest.Sent:
+			sent[l.Attempt] = true
+		case crashtest.End:
+			failed[l.Attempt] = l.Text != ""
+		}
+	}
+	for n, times := range starts {
+		if times > 1 {
+			broken = append(broken, fmt.Sprintf("attempt %d was started %d times", n, times))
+		}
+		once := policy == crashtest.AtMostOnce || policy == crashtest.WithLookup
+		if once && n < last && sent[n] && !failed[n] {
+			broken = append(broken, fmt.Sprintf("attempt %d had sent its request, nobody knew what came of it, and attempt %d started under %s", n, last, policy))
+		}
+	}
 	return broken
 }

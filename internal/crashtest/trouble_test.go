@@ -38,9 +38,14 @@ func (r *round) plan() plan {
 	// Few requests are hot at a time, so that processes meet over them while
 	// they are young.
 	hot := int(time.Since(r.fury) * campaignOps / campaignFury)
+	r.surround(&job)
 	for range 25 {
 		i := (hot + r.rng.IntN(campaignOps/5)) % campaignOps
-		job.Calls = append(job.Calls, crashtest.Call{Op: r.op(i), Policy: r.policy(i), Heed: r.chance(0.5)})
+		c := crashtest.Call{Op: r.op(i), Policy: r.policy(i), Heed: r.chance(0.5)}
+		if r.nemesis == diskFull {
+			c.Body = 1 + r.rng.IntN(30_000)
+		}
+		job.Calls = append(job.Calls, c)
 	}
 	for i := range campaignOps {
 		if r.policy(i) == crashtest.WithLookup && r.chance(0.3) {
@@ -59,6 +64,16 @@ func (r *round) plan() plan {
 		p.wake = r.some(campaignLease/4, 3*campaignLease)
 	}
 	return p
+}
+
+// surround gives a job what the round's nemesis acts upon.
+func (r *round) surround(job *crashtest.Job) {
+	if r.clock != nil {
+		job.Clock = r.clock.path
+	}
+	if r.nemesis == diskFull {
+		job.Reserve = 2 << 20
+	}
 }
 
 // rule draws a failpoint rule.
@@ -95,7 +110,10 @@ func (r *round) rage() {
 	r.fury = time.Now()
 	end := r.fury.Add(campaignFury)
 	var wg sync.WaitGroup
-	var mu sync.Mutex // over the random numbers, the workers and the counts
+	var mu sync.Mutex // over the random numbers and the workers
+	cuts, strikes := rand.New(rand.NewPCG(r.rng.Uint64(), 1)), rand.New(rand.NewPCG(r.rng.Uint64(), 2))
+	wg.Go(func() { r.cutting(cuts, end) })
+	wg.Go(func() { r.strikes(strikes, end) })
 	for range campaignSlots {
 		wg.Go(func() {
 			for time.Now().Before(end) {
@@ -106,25 +124,17 @@ func (r *round) rage() {
 				killed, stopped := w.live(p, end)
 				mu.Lock()
 				r.workers = append(r.workers, w)
+				mu.Unlock()
+				r.note("workers", 1)
 				if killed {
-					r.count["kills"]++
+					r.note("kills", 1)
 				}
 				if stopped {
-					r.count["stops"]++
+					r.note("stops", 1)
 				}
-				r.count["workers"]++
-				mu.Unlock()
+				r.ambiguous(w.worker)
 			}
 		})
-	}
-	if r.proxy != nil {
-		own := rand.New(rand.NewPCG(r.rng.Uint64(), 1))
-		wg.Go(func() { r.cutting(own, end) })
-	}
-	if r.server != nil {
-		time.Sleep(campaignFury / 2)
-		r.server.Kill(r)
-		r.server.Restart(r)
 	}
 	wg.Wait()
 }
@@ -162,16 +172,26 @@ func (w *trouble) live(p plan, end time.Time) (killed, stopped bool) {
 
 // cutting breaks connections at random moments and at random commits.
 func (r *round) cutting(rng *rand.Rand, end time.Time) {
+	if r.proxy == nil {
+		return
+	}
+	var before, after []*cutproxy.Handle
 	for time.Now().Before(end) {
 		time.Sleep(time.Duration(rng.IntN(250)) * time.Millisecond)
 		text := []string{claiming, settling}[rng.IntN(2)]
 		switch rng.IntN(5) {
 		case 0:
-			r.proxy.CutAll(cutproxy.Reset)
+			r.note("connections cut", r.proxy.CutAll(cutproxy.Reset))
 		case 1, 2:
-			r.proxy.Add(cutproxy.Rule{When: cutproxy.Commits(text), Do: cutproxy.CutBefore(cutproxy.Reset)})
+			before = append(before, r.proxy.Add(cutproxy.Rule{When: cutproxy.Commits(text), Do: cutproxy.CutBefore(cutproxy.Reset)}))
 		default:
-			r.proxy.Add(cutproxy.Rule{When: cutproxy.Answers(text), Do: cutproxy.CutBefore(cutproxy.Reset)})
+			after = append(after, r.proxy.Add(cutproxy.Rule{When: cutproxy.Answers(text), Do: cutproxy.CutBefore(cutproxy.Reset)}))
 		}
+	}
+	for _, h := range before {
+		r.note("ambiguous commits, not applied", h.Count())
+	}
+	for _, h := range after {
+		r.note("ambiguous commits, applied", h.Count())
 	}
 }
