@@ -88,6 +88,14 @@ model: need-go need-spin ## explore the model of the protocol within small bound
 model-full: need-go need-spin ## the same within large bounds; writes the table in docs/model.md
 	ONCEGUARD_MODEL_FULL=1 $(GO) test -count=1 -v -timeout 0 ./model -results ../docs/model.md
 
+.PHONY: mutants
+mutants: need-go need-postgres ## plant each known bug, and see a ring of the tests notice it
+	$(GO) test -count=1 -v -timeout 30m -run '^TestEachMutantDies$$' ./internal/mutant
+
+.PHONY: simulate
+simulate: need-go ## the in-process simulation, new seeds for DURATION (10m)
+	$(GO) test -count=1 -v -timeout 0 -run '^TestSchedules$$' ./internal/simtest -sim.duration=$(DURATION) -sim.from=$$(date +%s)000000
+
 .PHONY: fuzz
 fuzz: need-go ## every fuzz target for FUZZTIME (20s) each
 	@GO='$(GO)' sh scripts/fuzz.sh $(FUZZTIME)
@@ -146,9 +154,10 @@ fmt-check: need-go gofumpt ## name the Go files that fmt would change
 	@out=$$($(GOBIN)/gofumpt -l .) && if [ -n "$$out" ]; then echo "not formatted (make fmt does it):"; echo "$$out"; exit 1; fi
 
 .PHONY: vet
-vet: need-go ## go vet, with and without failpoints
+vet: need-go ## go vet, with and without failpoints and mutants
 	$(GO) vet ./...
 	$(GO) vet -tags failpoint ./...
+	$(GO) vet -tags mutant ./internal/mutant/... ./internal/simtest/... .
 
 # Needs the network: it looks at the tests of our dependencies too.
 .PHONY: mod-check

@@ -8,6 +8,7 @@ import (
 
 	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/groupcommit"
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // groups gather the calls that can share a transaction: each kind its own, so
@@ -164,6 +165,9 @@ func find(n int, id onceguard.RequestID, at func(int) *onceguard.RequestID) (int
 		middle := (low + high) / 2
 		switch c := compareIDs(at(middle), &id); {
 		case c == 0:
+			if mutant.On("pg-batch-answers-first") {
+				return 0, nil
+			}
 			return middle, nil
 		case c < 0:
 			low = middle + 1

@@ -48,7 +48,7 @@ func newStatements(noEpoch bool) statements {
 	at := func(sql, param string) string {
 		return strings.ReplaceAll(strings.ReplaceAll(sql, "$LIVE", epoch), "$SYS", param)
 	}
-	return statements{
+	return planted(statements{
 		// T1. The conditions are part of the insert: whether this server's
 		// epoch is acknowledged (where an effect must not start twice), whether this program still
 		// knows the schema, whether the key is older than the memory. On a
@@ -130,5 +130,5 @@ func newStatements(noEpoch bool) statements {
 		firstEpoch:     at(`UPDATE onceguard_store SET epoch = $LIVE WHERE id = 1 AND epoch = '' RETURNING epoch`, "$1"),
 		synchronous:    at(`UPDATE onceguard_store SET synchronous = true WHERE id = 1 AND NOT synchronous AND epoch = $LIVE`, "$1"),
 		notSynchronous: at(`UPDATE onceguard_store SET synchronous = false WHERE id = 1 AND synchronous AND epoch = $LIVE`, "$1"),
-	}
+	})
 }

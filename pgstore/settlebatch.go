@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/mutant"
 )
 
 // settleMember is one outcome on its way through a batch.
@@ -59,7 +60,7 @@ func (s *Store) flushOwned(ctx context.Context, op string, queue func(context.Co
 			c.sent = true
 			return err
 		}
-		if err := b.run(ctx, true); err != nil {
+		if err := b.run(ctx, true); err != nil && !mutant.On("pg-commit-error-dropped") {
 			return err
 		}
 		return failpoint(op, "after-commit")

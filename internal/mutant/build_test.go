@@ -36,7 +36,7 @@ func contains(t *testing.T, file, text string) bool {
 func TestBinaryHasMutantsOnlyByTag(t *testing.T) {
 	plain := build(t, "./testdata/prog")
 	tagged := build(t, "./testdata/prog", "-tags=mutant")
-	for _, text := range []string{mutant.Marker, "fail-open", "ONCEGUARD_MUTANT", "broken"} {
+	for _, text := range []string{mutant.Marker, "fail-open", "ONCEGUARD_MUTANT", "the planted bug runs"} {
 		if contains(t, plain, text) {
 			t.Errorf("a normal build contains %q", text)
 		}
@@ -48,7 +48,7 @@ func TestBinaryHasMutantsOnlyByTag(t *testing.T) {
 
 func TestMutantIsSwitchedByTheEnvironment(t *testing.T) {
 	tagged := build(t, "./testdata/prog", "-tags=mutant")
-	for env, want := range map[string]string{"": "whole\n", "no-fence": "whole\n", "fail-open": "broken\n"} {
+	for env, want := range map[string]string{"": "whole\n", "no-fence": "whole\n", "fail-open": "the planted bug runs\n"} {
 		cmd := exec.Command(tagged)
 		cmd.Env = append(os.Environ(), "ONCEGUARD_MUTANT="+env)
 		if out, err := cmd.Output(); err != nil || string(out) != want {

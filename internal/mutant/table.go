@@ -66,6 +66,13 @@ var Table = []Mutant{
 	{"cache-ignores-input", "the cache of receipts answers another input", Simulation, "C2"},
 	{"cache-keeps-open", "the cache keeps a request that is not final", Simulation, "C2"},
 	{"frozen-grants", "a store that may have forgotten claims grants new ones", Memory, "TestConformance"},
+	{"sqlite-batch-answers-first", "all members of a batch get the answer of its first", SQLite, "TestNeighboursInABatch|TestAnswersAreTheRow"},
+	{"sqlite-commit-error-dropped", "a commit that failed is taken for one that did not", SQLite, "TestUnclearCommitIsToldToAll"},
+	{"pg-batch-answers-first", "all members of a batch get the answer of its first", Postgres, "TestGatheredCallsShareOneCommit"},
+	{"pg-commit-error-dropped", "a commit without an answer is taken for one that succeeded", Postgres, "TestLostAnswers|TestLostAnswerOfABatch"},
+	{"pg-settle-by-key", "the settle's statement does not look at attempt and owner", Postgres, "TestConformance"},
+	{"pg-claim-overwrites", "the first claim's statement takes a row that exists", Postgres, "TestConformance"},
+	{"pg-lease-from-start", "leases count from the start of the transaction, before its locks", Postgres, "TestLeaseCountsFromTheLock"},
 }
 
 // Row is the mutant's line in the table of docs/proof.md.

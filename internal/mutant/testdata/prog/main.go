@@ -9,7 +9,7 @@ import (
 
 func main() {
 	if mutant.On("fail-open") {
-		fmt.Println("broken")
+		fmt.Println("the planted bug runs")
 		return
 	}
 	fmt.Println("whole")
