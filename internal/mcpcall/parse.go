@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/jsonpointer"
 	"github.com/onceguard/onceguard/internal/mcppolicy"
 )
 
@@ -192,10 +193,17 @@ func headerKey(v string) string {
 	return v
 }
 
-// scalarAt is the first of some names that _meta has, as text.
+// scalarAt is the first of some names that _meta has, as text. A name that begins
+// with '/' is a JSON pointer.
 func scalarAt(meta map[string]any, names []string) string {
 	for _, n := range names {
-		switch v := meta[n].(type) {
+		at := meta[n]
+		if strings.HasPrefix(n, "/") {
+			if p, err := jsonpointer.Parse(n); err == nil {
+				at, _ = p.Find(meta)
+			}
+		}
+		switch v := at.(type) {
 		case string:
 			if v != "" {
 				return v

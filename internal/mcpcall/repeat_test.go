@@ -112,6 +112,11 @@ func TestRepeatModes(t *testing.T) {
 			}
 			w.want(w.send(`{"a":1}`, `{"vscode.requestId":"t2"}`), mcpcall.Repeat)
 			w.wantRuns(1)
+			w.delivered(`{"a":2}`, `{"x-codex-turn-metadata":{"turn_id":"t1","model":"m"}}`)
+			w.want(w.send(`{"a":2}`, `{"x-codex-turn-metadata":{"turn_id":"t1"}}`), mcpcall.Replayed)
+			w.want(w.send(`{"a":2}`, `{"x-codex-turn-metadata":{"turn_id":"t2"}}`), mcpcall.Repeat)
+			w.want(w.send(`{"a":2}`, `{"x-codex-turn-metadata":{}}`), mcpcall.Repeat)
+			w.wantRuns(2)
 		})
 	})
 	t.Run("money", func(t *testing.T) {
@@ -202,7 +207,7 @@ func TestConcurrent(t *testing.T) {
 		"one key, ids": {func(i int) string {
 			return `{"idempotencyKey":"k","claudecode/toolUseId":"` + string(rune('a'+i)) + `"}`
 		}, 1},
-		"one id, a turn": {func(int) string { return `{"claudecode/toolUseId":"x","turnId":7}` }, 1},
+		"one id, a turn": {func(int) string { return `{"claudecode/toolUseId":"x","x-codex-turn-metadata":{"turn_id":"7"}}` }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bothStores(t, "", func(w *world) {

@@ -53,6 +53,11 @@ func (i identity) check() (out Identity, err error) {
 		if len(n) > 200 {
 			return out, fmt.Errorf("%.40q… is too long for a name in _meta", n)
 		}
+		if strings.HasPrefix(n, "/") {
+			if _, err := jsonpointer.Parse(n); err != nil {
+				return out, err
+			}
+		}
 	}
 	out.Meta, out.CallIDs, out.TurnIDs = i.Meta, i.CallIDs, i.TurnIDs
 	if out.CallIDs == nil {

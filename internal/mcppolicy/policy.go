@@ -51,8 +51,8 @@ type Identity struct {
 	Template   []TemplatePart        // instead of Key
 	Ignore     []jsonpointer.Pointer // in the arguments, not part of what a call says
 	Meta       string                // a further _meta name that holds an explicit key
-	CallIDs    []string              // _meta names of the host's id of the call
-	TurnIDs    []string              // _meta names of the host's id of the turn
+	CallIDs    []string              // _meta names of the host's id of the call; with a '/' in front, JSON pointers
+	TurnIDs    []string              // likewise of the host's id of the turn
 	ShowValues []jsonpointer.Pointer // whose values a drift may show
 }
 
@@ -120,8 +120,10 @@ const (
 // the host sends the call again.
 var DefaultCallIDs = []string{"claudecode/toolUseId", "callId"}
 
-// DefaultTurnIDs are the _meta names of the host's id of a turn of the model.
-var DefaultTurnIDs = []string{"vscode.requestId", "turnId"}
+// DefaultTurnIDs are the places in _meta of the host's id of a turn of the model:
+// VS Code's (https://github.com/openai/codex/issues/7951 quotes it) and Codex's
+// (https://github.com/openai/codex/pull/21219).
+var DefaultTurnIDs = []string{"vscode.requestId", "/x-codex-turn-metadata/turn_id"}
 
 // Tool returns the treatment of a tool: the first entry that matches, and for a
 // tool that no entry names the defaults, guarded.
