@@ -50,8 +50,8 @@ resend:
 	:: !got && WRONG(token_per_retry) -> goto claim
 	:: !got && !WRONG(fail_open) && !WRONG(token_per_retry) -> resent_by[w] = 1; goto resend
 	/* StoreTimeout: the caller is told that nothing ran, and what it may have
-	   won is given back in the background. */
-	:: !got && !WRONG(fail_open) && !WRONG(token_per_retry) && !quitting -> quitting = 1; MARK(abandoned); goto resend
+	   won is given back in the background. Not where Q is asked: docs/model.md. */
+	:: !got && !WRONG(fail_open) && !WRONG(token_per_retry) && !quitting && !P(quiet) -> quitting = 1; MARK(abandoned); goto resend
 	:: R == R_GRANTED && !quitting -> d_step { my = RA; g = RG; sr = (rp == SAFE_RETRY); replay = 0; R = R_NONE; RA = 0; RG = 0 }; goto execute
 	:: R == R_GRANTED && quitting -> my = RA; goto release
 	:: R == R_OWN_PARKED -> MARK(own_claim_parked); my = RA; goto release

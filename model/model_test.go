@@ -18,7 +18,7 @@ var outside = map[onceguard.Transition]string{
 	onceguard.T15: "prune works only past retention, where no retry can come any more; the variant pruned_early shows what happens otherwise",
 }
 
-// full says that all of variants.txt is wanted: minutes, and some gigabytes.
+// full says that all of variants.txt is wanted: up to an hour, and some gigabytes.
 func full() bool { return os.Getenv("ONCEGUARD_MODEL_FULL") != "" }
 
 // tools skips the test where spin or gcc is missing, and fails in CI.

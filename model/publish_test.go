@@ -15,7 +15,7 @@ import (
 var publish = flag.String("results", "", "write the results between the marks in this file")
 
 const (
-	resultsBegin = "<!-- results: written by make model-full -->\n"
+	resultsBegin = "<!-- results: written by the model's test -->\n"
 	resultsEnd   = "<!-- /results -->"
 )
 
@@ -47,7 +47,11 @@ func (r *results) publish(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s. Two runs at a time on a shared machine: the seconds are for orientation.\n\n", time.Now().Format(time.DateOnly), strings.TrimSpace(string(spin)))
+	set := "The bounded set (`go test ./model -results ../docs/model.md`)"
+	if full() {
+		set = "All of variants.txt (`make model-full`)"
+	}
+	fmt.Fprintf(&b, "%s, %s, %s. Two runs at a time on a shared machine: the seconds are for orientation.\n\n", set, time.Now().Format(time.DateOnly), strings.TrimSpace(string(spin)))
 	b.WriteString("| variant | run | found | states | s |\n|---|---|---|---:|---:|\n")
 	for _, i := range slices.Sorted(maps.Keys(r.lines)) {
 		b.WriteString(r.lines[i])
