@@ -70,7 +70,7 @@ func server(part string) int {
 			hung = nil
 		case m.Method == "notifications/cancelled":
 			fmt.Printf(`{"method":"saw","params":%s}`+"\n", m.Params)
-		case m.Method == "list" || m.Method == methodList:
+		case m.Method == methodList && part == "tools":
 			fmt.Printf(`{"result": {"tools":[]} ,"id":%s}`+"\n", m.ID)
 		case m.Method != methodCall:
 			os.Stdout.Write(line)
@@ -209,6 +209,13 @@ type wire struct {
 
 func newWire(t *testing.T, gate *fakeGate, command ...string) *wire {
 	t.Helper()
+	w := newWireOn(t, gate, command...)
+	w.gate = gate
+	return w
+}
+
+func newWireOn(t *testing.T, gate Gate, command ...string) *wire {
+	t.Helper()
 	part := "tools"
 	if len(command) == 1 {
 		part, command = command[0], nil
@@ -219,7 +226,7 @@ func newWire(t *testing.T, gate *fakeGate, command ...string) *wire {
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &wire{t: t, gate: gate, in: inW, lines: make(chan string, 10_000), signals: make(chan os.Signal, 8), cancel: cancel, status: make(chan int, 1)}
+	w := &wire{t: t, in: inW, lines: make(chan string, 10_000), signals: make(chan os.Signal, 8), cancel: cancel, status: make(chan int, 1)}
 	p := &Stdio{
 		Gate: gate, Command: command, Env: append(os.Environ(), envServer+"="+part), Stdin: inR, Stdout: outW, Stderr: os.Stderr,
 		Signals: w.signals, Log: slog.New(slog.DiscardHandler), limit: 1 << 20,
