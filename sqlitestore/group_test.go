@@ -265,6 +265,47 @@ func TestCancelledWhileItIsWritten(t *testing.T) {
 	}
 }
 
+// A lock that stays taken means that nothing of a batch was run.
+func TestBusyIsToldToAll(t *testing.T) {
+	o := quiet()
+	o.Busy = time.Second
+	s := open(t, filepath.Join(t.TempDir(), "x.db"), o)
+	held := grant(t, s, "held")
+	lock, err := s.DB().Begin() // another process that writes
+	must(t, err)
+	first, giveUp := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	all.Go(func() { _, _ = s.Claim(first, []onceguard.Claim{request(t, "first")}) })
+	until(t, s, "the first call", func(st groupcommit.Stats) bool { return st.Running == 1 })
+	before := s.Stats().Batches
+	var errs [4]error
+	for i := range errs {
+		all.Go(func() {
+			if i == 0 {
+				_, errs[i] = s.Settle(ctx, []onceguard.Settlement{success(held, nil)})
+			} else {
+				_, errs[i] = s.Claim(ctx, []onceguard.Claim{request(t, fmt.Sprint(i))})
+			}
+		})
+		until(t, s, "the next call", func(st groupcommit.Stats) bool { return st.Waiting == i+1 })
+	}
+	giveUp() // the others are next, and wait in vain
+	all.Wait()
+	if n := s.Stats().Batches - before; n != 1 {
+		t.Errorf("%d batches: they did not travel together", n)
+	}
+	must(t, lock.Rollback())
+	for i, err := range errs {
+		storeErr(t, err, true, false)
+		if r := get(t, s, request(t, fmt.Sprint(i)).ID); r.State != onceguard.Absent {
+			t.Errorf("claim %d is %s", i, r.State)
+		}
+	}
+	if r := get(t, s, held.ID); r.State != onceguard.Claimed {
+		t.Errorf("the settled one is %s", r.State)
+	}
+}
+
 // Two calls about one request never share a batch: each sees what the other did.
 func TestOneRequestInTwoCalls(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "x.db"), quiet())
