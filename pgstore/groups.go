@@ -38,7 +38,7 @@ const (
 	soloWrites, slotsWrites = 3, 1
 	soloReads, slotsReads   = 3, 2
 	maxBatch                = 512
-	maxBatchReads           = 64 // results may have 1 MiB each
+	maxBatchReads           = 256
 )
 
 func (s *Store) gather() {
@@ -58,7 +58,7 @@ func (s *Store) gather() {
 			Flush: s.flushRenewals, Solo: s.opt.solo, Slots: slotsWrites, MaxBatch: maxBatch, Stall: s.opt.stall,
 		}),
 		reads: groupcommit.New(groupcommit.Options[onceguard.RequestID, *readMember]{
-			Key:   func(m *readMember) onceguard.RequestID { return m.id },
+			// No key: many may read the same row at once.
 			Flush: s.flushReads, Solo: soloReads, Slots: slotsReads, MaxBatch: maxBatchReads, Stall: s.opt.stall,
 		}),
 	}

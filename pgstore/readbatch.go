@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -53,17 +54,23 @@ func (s *Store) flushReads(ctx context.Context, batch []*readMember) {
 			}
 			return r.err
 		})
-		b.p.array(oidBytea, len(batch), func(to []byte, i int) []byte { return elemBytes(to, batch[i].id[:]) })
+		firsts := make([]*readMember, 0, len(batch)) // of each row that is asked for
+		for i, m := range batch {
+			if i == 0 || m.id != batch[i-1].id {
+				firsts = append(firsts, m)
+			}
+		}
+		b.p.array(oidBytea, len(firsts), func(to []byte, i int) []byte { return elemBytes(to, firsts[i].id[:]) })
 		b.queue(ctx, s.sql.getMany, func(row *wireRow) error {
 			r, err := row.record()
 			if err != nil {
 				return err
 			}
-			i, err := find(len(batch), r.ID, func(i int) *onceguard.RequestID { return &batch[i].id })
+			i, err := find(len(firsts), r.ID, func(i int) *onceguard.RequestID { return &firsts[i].id })
 			if err != nil {
 				return err
 			}
-			batch[i].answer = onceguard.Answer{Outcome: onceguard.Found, Record: r}
+			firsts[i].answer = onceguard.Answer{Outcome: onceguard.Found, Record: r}
 			return nil
 		})
 		for _, m := range batch {
@@ -75,7 +82,12 @@ func (s *Store) flushReads(ctx context.Context, batch []*readMember) {
 		if now.IsZero() {
 			return errNoIdentity
 		}
-		for _, m := range batch {
+		for i, m := range batch {
+			if i > 0 && m.id == batch[i-1].id {
+				m.answer = batch[i-1].answer
+				m.answer.Record.Result.Body = bytes.Clone(m.answer.Record.Result.Body) // each caller's own
+				m.answer.Record.Input = bytes.Clone(m.answer.Record.Input)
+			}
 			m.answer.Now = now
 		}
 		return nil

@@ -81,17 +81,14 @@ func owned[M any, P word[M]](ctx context.Context, s *Store, op string, g *groupc
 	return answers, nil
 }
 
-// queueSettle asks for T7 or T8. What is written comes from the rule, applied
-// to the row that the update's condition asks for.
+// queueSettle asks for T7 inside the caller's transaction.
 func (s *Store) queueSettle(b *pgx.Batch, n onceguard.Settlement, a *onceguard.Answer) {
-	owner := n.Owner.Hash()
-	assumed := onceguard.Record{ID: n.ID, State: onceguard.Claimed, Attempt: n.Attempt, Owner: owner}
-	step := assumed.Settle(n, time.Time{})
-	r := stored(step.Record)
-	if step.Outcome != onceguard.Settled || !r.State.Final() {
+	m := settleMember{said: n}
+	if !m.prepare() {
 		return
 	}
-	b.Queue(s.sql.settle, n.ID[:], n.Attempt, owner[:], int16(r.State), r.SettledBy, r.Reason,
+	r := &m.record
+	b.Queue(s.sql.settle, n.ID[:], n.Attempt, m.owner[:], int16(r.State), r.SettledBy, r.Reason,
 		r.Result.Body, r.Result.Type, hash(r.Result.Digest), int16(r.Result.Missing)).
 		QueryRow(func(row pgx.Row) error {
 			var now time.Time
@@ -99,9 +96,9 @@ func (s *Store) queueSettle(b *pgx.Batch, n onceguard.Settlement, a *onceguard.A
 			if err != nil {
 				return unlessNone(err)
 			}
-			got.Result.Body = r.Result.Body
-			*a = onceguard.Answer{Outcome: step.Outcome, Transition: step.Transition, Record: got, Mine: true, Now: now.UTC()}
-			return nil
+			err = m.answered(got, now.UTC(), nil)
+			*a = m.answer
+			return err
 		})
 }
 

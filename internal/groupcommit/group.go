@@ -115,9 +115,11 @@ func (g *Group[K, M]) alone(members []M) bool {
 	clear(g.taken)
 	for _, m := range members {
 		bytes += g.opt.Size(m)
-		g.taken[g.opt.Key(m)] = struct{}{}
+		if g.second(m) {
+			return false
+		}
 	}
-	return len(g.taken) == n && bytes <= g.opt.MaxBytes
+	return bytes <= g.opt.MaxBytes
 }
 
 // begin counts a flush and numbers it.
@@ -255,12 +257,10 @@ func (g *Group[K, M]) take(buffer []entry[M]) (batch []entry[M], number uint64) 
 			stay = append(stay, g.waiting[i:]...)
 			break
 		}
-		key := g.opt.Key(e.member)
-		if _, twice := g.taken[key]; twice {
+		if g.second(e.member) {
 			stay = append(stay, e)
 			continue
 		}
-		g.taken[key] = struct{}{}
 		e.call.started = true
 		bytes += e.size
 		batch = append(batch, e)
@@ -272,6 +272,17 @@ func (g *Group[K, M]) take(buffer []entry[M]) (batch []entry[M], number uint64) 
 	number = g.begin(len(batch))
 	g.admit()
 	return batch, number
+}
+
+// second notes a member's key and reports whether it was noted already.
+func (g *Group[K, M]) second(m M) bool {
+	if g.opt.Key == nil {
+		return false
+	}
+	key := g.opt.Key(m)
+	_, twice := g.taken[key]
+	g.taken[key] = struct{}{}
+	return twice
 }
 
 // admit lets calls in from outside, in order, as far as there is room.

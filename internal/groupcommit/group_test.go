@@ -249,6 +249,20 @@ func TestOneKeyOnceInABatch(t *testing.T) {
 	}
 }
 
+func TestWithoutKeysAllTravel(t *testing.T) {
+	sizes := make(chan int, 1)
+	g := groupcommit.New(groupcommit.Options[int, *member]{
+		Flush: func(_ context.Context, batch []*member) { sizes <- len(batch) },
+	})
+	defer g.Close()
+	if err := g.Do(t.Context(), []*member{{key: 1}, {key: 1}, {key: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-sizes; n != 3 {
+		t.Errorf("%d members in the batch, want 3", n)
+	}
+}
+
 func TestBatchIsBounded(t *testing.T) {
 	d := newDesk(t, groupcommit.Options[int, *member]{MaxBatch: 3, MaxBytes: 100})
 	all := []<-chan error{d.call(t.Context(), &member{key: 0})}

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Options says what a Group gathers and how it is written. Key and Flush must
-// be set; the numbers have defaults.
+// Options says what a Group gathers and how it is written. Flush must be set;
+// the rest has defaults.
 type Options[K comparable, M any] struct {
 	// Key names what a member is about. A batch holds each key once; a second
-	// member with it waits for the next batch.
+	// member with it waits for the next batch. Nil where that does not matter.
 	Key func(M) K
 	// Size is the weight of a member in bytes; nil means that members have none.
 	Size func(M) int
