@@ -50,7 +50,7 @@ const paid = "pay o"
 // failures are the rows. Retries come under a new JSON-RPC id, as the
 // specification demands, and without any id of the host unless it is said.
 var failures = []failure{
-	{"lost response: the connection breaks behind the effect, the call is sent again", httpT, "", func(w *world) reply {
+	{"lost response: the connection breaks after the effect, the call is sent again", httpT, "", func(w *world) reply {
 		w.ledgerModes(paid, ledger.Mode{HoldAnswer: true}, ledger.Mode{})
 		first := w.send(pay("o", 42, ""))
 		w.waitDecided(paid, 1)
@@ -86,20 +86,20 @@ var failures = []failure{
 	{"server dies before the effect, the host starts it again and retries", stdio, "", func(w *world) reply {
 		return w.serverDies(mcptest.Before)
 	}},
-	{"server dies behind the effect, the host starts it again and retries", stdio, "", func(w *world) reply {
+	{"server dies after the effect, the host starts it again and retries", stdio, "", func(w *world) reply {
 		return w.serverDies(mcptest.After)
 	}},
-	{"server dies behind the effect", httpT, "", func(w *world) reply {
+	{"server dies after the effect", httpT, "", func(w *world) reply {
 		return w.serverDies(mcptest.After)
 	}},
-	{"host killed behind the effect, started again, calls again", stdio, "", func(w *world) reply {
+	{"host killed after the effect, started again, calls again", stdio, "", func(w *world) reply {
 		w.ledgerModes(paid, ledger.Mode{HoldAnswer: true}, ledger.Mode{})
 		w.send(pay("o", 42, "toolu_1"))
 		w.waitDecided(paid, 1)
 		below := w.pid()
 		w.kill(killsClient)
 		w.release(paid)
-		gone(w, below)
+		w.settleDown(killsClient, below)
 		return w.start().call(pay("o", 42, "toolu_1"))
 	}},
 	{"eight concurrent duplicates of one call", stdio, "", func(w *world) reply { return w.crowd() }},
@@ -131,12 +131,12 @@ var failures = []failure{
 		w.call(again)
 		return w.call(again)
 	}},
-	{"unknown outcome: the tool says isError behind the effect, the model retries", stdio, "", func(w *world) reply {
+	{"unknown outcome: the tool says isError after the effect, the model retries", stdio, "", func(w *world) reply {
 		w.modes(mcptest.Plan{"pay": {{IsError: mcptest.After}, {}}})
 		w.call(pay("o", 42, "toolu_1"))
 		return w.call(pay("o", 42, "toolu_2"))
 	}},
-	{"unknown outcome: an internal error behind the effect", httpT, "", func(w *world) reply {
+	{"unknown outcome: an internal error after the effect", httpT, "", func(w *world) reply {
 		w.modes(mcptest.Plan{"pay": {{Error: mcptest.After}, {}}})
 		w.call(pay("o", 42, ""))
 		return w.call(pay("o", 42, ""))
@@ -166,18 +166,26 @@ func (w *world) crowd() reply {
 	}
 	r := w.answer(ids[0])
 	for _, id := range ids[1:] {
-		if other := w.answer(id); w.guarded && other.told() != r.told() {
+		other := w.answer(id)
+		if w.guarded && other.told() != r.told() {
 			w.Errorf("one was told %q, another %q", r.told(), other.told())
+		}
+		if other.told() > r.told() {
+			r = other
 		}
 	}
 	return r
 }
 
 // acknowledge is any other request: it shows that the client has read the
-// answers before it.
+// answers before it. The evidence of that is stored beside the calls that
+// follow, so that there are two.
 func (w *world) acknowledge() {
-	if r := w.call(call{tool: "read_balance", args: `{"account":"x"}`}); r.failed {
-		w.Errorf("read_balance: %s", r.raw)
+	for range 2 {
+		w.ids++
+		if r := w.call(call{tool: "read_balance", args: fmt.Sprintf(`{"account":"x%d"}`, w.ids)}); r.failed {
+			w.Errorf("read_balance: %s", r.raw)
+		}
 	}
 }
 
@@ -212,6 +220,7 @@ var failureHead = []string{
 
 // TestFailures runs every row of the evidence and compares it with the page.
 func TestFailures(t *testing.T) {
+	processesAlone(t)
 	t.Parallel()
 	written := rows(t, failuresPart)
 	if len(written) != len(failures) {

@@ -53,6 +53,7 @@ var crooked = []struct {
 // TestFrames: what is no guarded call goes through the proxy byte for byte, in
 // both directions.
 func TestFrames(t *testing.T) {
+	processesAlone(t)
 	t.Parallel()
 	for _, transport := range transports {
 		t.Run(transport, func(t *testing.T) {
@@ -110,6 +111,7 @@ func (w *world) received() []string {
 // on the way out keep their bytes as well; and a replay has the bytes of the
 // first answer.
 func TestGuardedFrames(t *testing.T) {
+	processesAlone(t)
 	t.Parallel()
 	for _, transport := range transports {
 		t.Run(transport, func(t *testing.T) {

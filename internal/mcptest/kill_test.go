@@ -4,7 +4,6 @@ package mcptest_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,10 +39,17 @@ func (k killed) String() string {
 	return fmt.Sprintf("%d: %s, %s", k.effects, k.same, k.different)
 }
 
+const repeated = "repeat"
+
+// soon reports that the second retry overtook the evidence that the first had
+// its answer: then it is given the result, as a retry is.
+func (k killed) soon() bool { return k.different == "result" }
+
 // TestKilled kills the proxy, the server and the client at every moment of a
 // guarded call, over both transports, starts everything again and retries. The
 // tool runs at most once, and docs/mcp-evidence.md says what is told.
 func TestKilled(t *testing.T) {
+	processesAlone(t)
 	t.Parallel()
 	want := readKills(t)
 	for _, transport := range transports {
@@ -56,7 +62,7 @@ func TestKilled(t *testing.T) {
 					if got.effects > 1 {
 						t.Errorf("the tool ran %d times", got.effects)
 					}
-					if !slices.Contains(strings.Split(want[cell], " or "), got.String()) {
+					if got.String() != want[cell] && !(got.soon() && strings.HasSuffix(want[cell], killed{got.effects, got.same, repeated}.String())) {
 						t.Errorf("%s, and docs/mcp-evidence.md has %s", got, want[cell])
 					}
 				})
@@ -114,10 +120,9 @@ func killAt(t testing.TB, transport, moment, fault, victim string) killed {
 	}
 
 	w.start()
-	k := killed{
-		same:      w.call(pay("o", 42, "toolu_1")).outcome(),
-		different: w.call(pay("o", 42, "toolu_2")).outcome(),
-	}
+	k := killed{same: w.call(pay("o", 42, "toolu_1")).outcome()}
+	w.acknowledge()
+	k.different = w.call(pay("o", 42, "toolu_2")).outcome()
 	k.effects = w.count(op)
 	return k
 }

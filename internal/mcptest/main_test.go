@@ -59,6 +59,15 @@ func runTests(m *testing.M) int {
 	return code
 }
 
+// processesAlone skips a test in a short run, which is for the race detector: of
+// programs that are built apart it sees nothing.
+func processesAlone(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the proxy's process is not built for the race detector")
+	}
+}
+
 // untilStdinEnds gives a context that ends with the test that started this
 // process, however that ended.
 func untilStdinEnds() context.Context {

@@ -60,7 +60,8 @@ func TestPeers(t *testing.T) {
 			if len(direct) < tc.steps {
 				t.Fatalf("%d steps without the proxy, want %d: %v", len(direct), tc.steps, direct)
 			}
-			through := visit(onceguardPath(t), "mcp", "--store", "sqlite:"+filepath.Join(t.TempDir(), "receipts.db"), "--create-store", "--scope", "test", "--")
+			path := onceguardPath(t)
+			through := visit(path, "mcp", "--store", storeIn(t, path, t.TempDir()), "--")
 			if diff := cmp.Diff(direct, through); diff != "" {
 				t.Errorf("(-without the proxy +through it)\n%s", diff)
 			}

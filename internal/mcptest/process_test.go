@@ -190,10 +190,15 @@ func stopped(t testing.TB, pid int) {
 	poll(t, fmt.Sprintf("process %d to stop", pid), func() bool { return state(pid) == 'T' })
 }
 
-// gone waits until a process has ended.
+// gone waits until a process has ended: all of its threads, or a connection to a
+// dead server could still come about.
 func gone(t testing.TB, pid int) {
 	t.Helper()
-	poll(t, fmt.Sprintf("process %d to end", pid), func() bool { s := state(pid); return s == 0 || s == 'Z' })
+	poll(t, fmt.Sprintf("process %d to end", pid), func() bool {
+		s := state(pid)
+		threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		return s == 0 || s == 'Z' && len(threads) <= 1
+	})
 }
 
 // state is the letter of a process's state, 0 if there is none.

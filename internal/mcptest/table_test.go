@@ -106,7 +106,11 @@ func writeKills(t testing.TB) {
 		for _, m := range moments {
 			row := []string{transport, m.name}
 			for _, victim := range victims {
-				row = append(row, killAt(t, transport, m.name, m.fault, victim).String())
+				k := killAt(t, transport, m.name, m.fault, victim)
+				for tries := 0; k.soon() && tries < 5; tries++ {
+					k = killAt(t, transport, m.name, m.fault, victim)
+				}
+				row = append(row, k.String())
 			}
 			body = append(body, row)
 		}

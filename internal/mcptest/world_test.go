@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -122,7 +123,7 @@ func (w *world) proxyCommand(more ...string) []string {
 	if w.shipped {
 		path = onceguardPath(w)
 	}
-	command := []string{path, "mcp", "--store", "sqlite:" + filepath.Join(w.dir, "receipts.db"), "--create-store", "--scope", "test"}
+	command := []string{path, "mcp", "--store", storeIn(w, path, w.dir), "--scope", "test"}
 	if w.config != "" {
 		file := filepath.Join(w.dir, "tools.yaml")
 		if err := os.WriteFile(file, []byte(w.config), 0o600); err != nil {
@@ -131,6 +132,19 @@ func (w *world) proxyCommand(more ...string) []string {
 		command = append(command, "--config", file)
 	}
 	return append(append(command, w.flags...), more...)
+}
+
+// storeIn makes a store in a directory, unless it is there already, and returns
+// its URL.
+func storeIn(t testing.TB, path, dir string) string {
+	t.Helper()
+	file := filepath.Join(dir, "receipts.db")
+	if _, err := os.Stat(file); err != nil {
+		if out, err := exec.Command(path, "store", "migrate", "--store", "sqlite:"+file).CombinedOutput(); err != nil {
+			t.Fatalf("store migrate: %v\n%s", err, out)
+		}
+	}
+	return "sqlite:" + file
 }
 
 func (w *world) clientCommand() []string {
