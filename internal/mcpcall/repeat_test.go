@@ -249,7 +249,7 @@ func TestClientLeaves(t *testing.T) {
 	for name, policy := range map[string]string{"stays": "", "cancel-safe": "tools: [{name: pay, cancel_safe: true}]"} {
 		t.Run(name, func(t *testing.T) {
 			bothStores(t, policy, func(w *world) {
-				started, release := make(chan bool), make(chan bool)
+				started, release, told := make(chan bool), make(chan bool), make(chan bool)
 				ended := make(chan error, 1)
 				w.answer = func(ctx context.Context, n int, _ json.RawMessage) (mcpcall.Reply, error) {
 					started <- true
@@ -257,6 +257,7 @@ func TestClientLeaves(t *testing.T) {
 					case <-release:
 					case <-ctx.Done():
 						ended <- context.Cause(ctx)
+						<-told
 						return mcpcall.Reply{}, ctx.Err()
 					}
 					return done(n), nil
@@ -268,6 +269,7 @@ func TestClientLeaves(t *testing.T) {
 				gone := errors.New("the client left")
 				leave(gone)
 				w.want(await(t, first), mcpcall.InFlight)
+				close(told)
 				if policy != "" {
 					if err := await(t, ended); !errors.Is(err, gone) {
 						t.Errorf("the upstream's context ended with %v", err)
