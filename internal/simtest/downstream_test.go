@@ -249,7 +249,9 @@ func (c *call) post(ctx context.Context, key string) (paid, error) {
 	}
 	w.say(c.String(), "request on its way: %s", f)
 	if f != lostBefore {
+		w.mu.Lock()
 		c.posted = true
+		w.mu.Unlock()
 	}
 	switch f {
 	case lostBefore:

@@ -73,7 +73,7 @@ func (w *world) heal(t *testing.T) {
 // settleDown lets everything that waits go on, until nothing does.
 func (w *world) settleDown(rounds int) {
 	for n := 0; n < rounds; n++ {
-		w.step++
+		w.tick()
 		synctest.Wait()
 		for {
 			items := w.sorted()

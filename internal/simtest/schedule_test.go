@@ -55,7 +55,7 @@ func (w *world) run(t *testing.T) {
 	w.mild = w.theme == mild
 	for n := range 1 + r.IntN(2) {
 		m := mode(r.IntN(modes))
-		switch w.theme {
+		switch w.theme { // the modes in which it matters
 		case late:
 			m = []mode{plain, plain, voided, forgets, looked}[r.IntN(5)]
 		case lookups:
@@ -85,12 +85,13 @@ func (w *world) run(t *testing.T) {
 	case mild:
 		b = budget{faults: r.IntN(6), rate: 0.2, cancels: r.IntN(2)}
 	case late:
-		b.jumps, b.operators, b.prunes = 3+r.IntN(4), 3, r.IntN(3)
+		b.jumps, b.operators, b.prunes = 4+r.IntN(4), 5, r.IntN(3)
 	case lookups:
 		b.faults, b.rate = 8+r.IntN(8), 0.5
 	}
 	planned := 2 + r.IntN(6)
-	for w.step = 1; w.step < 400; w.step++ {
+	for range 400 {
+		w.tick()
 		synctest.Wait()
 		w.mu.Lock()
 		quietNow := planned == 0 && w.open == 0
@@ -140,8 +141,12 @@ func (w *world) act(t *testing.T, b *budget, planned *int) {
 		add(3, func() { w.pass(time.Duration(1+r.IntN(6000)) * time.Millisecond) })
 	}
 	if b.jumps > 0 {
-		add(2, func() {
+		add(2+4*is(w.theme, late), func() {
 			b.jumps--
+			if w.theme == late && r.IntN(3) > 0 {
+				w.pass(lease + 2*time.Second)
+				return
+			}
 			w.pass([]time.Duration{lease + 2*time.Second, maxDelay, maxRun + lease, horizon + maxDelay + lease, 11 * time.Minute}[r.IntN(5)])
 		})
 	}
@@ -195,7 +200,7 @@ func (w *world) trouble(t *testing.T, b *budget, live []*proc, add func(int, fun
 	if b.operators > 0 && target.mode != transacted && target.mode != quietly {
 		add(3+6*is(w.theme, late), func() {
 			b.operators--
-			w.operate(p, target, r.IntN(2) == 0)
+			w.operate(p, target, r.IntN(2+2*is(w.theme, late)) == 0)
 		})
 	}
 	if b.prunes > 0 {
@@ -283,6 +288,7 @@ func (w *world) invite(live []*proc) bool {
 	}
 	if w.theme == late {
 		pl.ends, pl.heeds, pl.dials = []ending{lingers, lingers, returns}[r.IntN(3)], false, false
+		pl.idles, pl.asks = r.IntN(2) == 0, false
 	}
 	w.begin(p, target, cents, pl)
 	synctest.Wait()

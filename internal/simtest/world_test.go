@@ -85,6 +85,13 @@ func (w *world) say(actor, format string, args ...any) {
 	w.logf(actor, format, args...)
 }
 
+// tick begins the next step.
+func (w *world) tick() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.step++
+}
+
 // history is the schedule as text, the same for the same seed.
 func (w *world) history() string {
 	slices.SortStableFunc(w.lines, func(a, b line) int {
