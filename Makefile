@@ -32,7 +32,7 @@ export ONCEGUARD_PG_REQUIRED := 1
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Building
 
@@ -95,6 +95,15 @@ mutants: need-go need-postgres ## plant each known bug, and see a ring of the te
 .PHONY: simulate
 simulate: need-go ## the in-process simulation, new seeds for DURATION (10m)
 	$(GO) test -count=1 -v -timeout 0 -run '^TestSchedules$$' ./internal/simtest -sim.duration=$(DURATION) -sim.from=$$(date +%s)000000
+
+# Both run in make test as well, but for what mcp-evidence measures and writes.
+.PHONY: mcp-conformance
+mcp-conformance: need-go ## the official MCP conformance suite, without the proxy and through it
+	$(GO) test -count=1 -v -timeout 15m -run '^TestConformance$$' ./internal/mcptest
+
+.PHONY: mcp-evidence
+mcp-evidence: need-go ## run the failures and kills of docs/mcp-evidence.md, measure, and write its tables
+	$(GO) test -count=1 -v -timeout 15m -run '^TestEvidence$$' ./internal/mcptest -mcp.evidence
 
 .PHONY: fuzz
 fuzz: need-go ## every fuzz target for FUZZTIME (20s) each
