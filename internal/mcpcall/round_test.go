@@ -160,7 +160,7 @@ func TestTasks(t *testing.T) {
 				"rerun":            {"tools: [{name: pay, policy: rerun}]", "tasks/get", `{"taskId":"t-1","status":"working"}`, mcpcall.InProgress},
 			} {
 				t.Run(end, func(t *testing.T) {
-					bothStores(t, tt.policy, func(w *world) {
+					memoryAnd(t, end == "result", tt.policy, func(w *world) {
 						w.answer = func(context.Context, int, json.RawMessage) (mcpcall.Reply, error) {
 							return mcpcall.Reply{Result: json.RawMessage(handle)}, nil
 						}

@@ -119,7 +119,7 @@ func TestPassing(t *testing.T) {
 		"only its spelling is another": {[]string{readTool, strings.Replace(readTool, ",", " ,", 1)}, mcpcall.Pass, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bothStores(t, "", func(w *world) {
+			memoryAnd(t, strings.Contains(name, "restart"), "", func(w *world) {
 				for _, l := range tt.lists {
 					if l == "" {
 						w.restart()

@@ -51,6 +51,17 @@ func bothStores(t *testing.T, policy string, f func(w *world), change ...func(*m
 	})
 }
 
+// memoryAnd runs a test on the memory store, and on SQLite where that is worth
+// its time.
+func memoryAnd(t *testing.T, sqlite bool, policy string, f func(w *world)) {
+	t.Helper()
+	if sqlite {
+		bothStores(t, policy, f)
+		return
+	}
+	f(newWorld(t, memstore.New(memstore.Options{}), policy))
+}
+
 func newWorld(t *testing.T, store onceguard.Store, policy string, change ...func(*mcpcall.Options)) *world {
 	t.Helper()
 	w := &world{t: t, ctx: t.Context(), store: store, log: &lockedText{}}
