@@ -25,12 +25,21 @@
 //
 // # How it works
 //
-// The common cases (a first claim, a replay, a renewal, an outcome) are single
-// conditional statements in one round trip. All else takes the row's lock,
-// reads the clock, asks the Record rule of the root package, and writes what it
-// decided in the same transaction. There are no triggers, sequences, session
-// locks or notifications, and no statement is ever cancelled: a cancelled
-// commit may be answered as durable while no standby has it.
+// The common cases are conditional statements by primary key: a first claim, a
+// renewal and an outcome take one round trip and one commit, a replay one round
+// trip to find the claim refused and one to read, and no write. All else takes
+// the row's lock, reads the clock, asks the Record rule of the root package, and
+// writes what it decided in the same transaction, alone. There are no triggers,
+// sequences, session locks or notifications, and no statement is ever
+// cancelled: a cancelled commit may be answered as durable while no standby has
+// it.
+//
+// Calls of the common kinds that are made at the same time share transactions
+// (group commit), claims with claims and outcomes with outcomes; Store.Stats
+// shows it. A lone caller's call is sent at once, on its own goroutine. What is
+// wrong with one request never harms its neighbours: a statement that the server
+// refuses is sent again for each alone, under the same token, and a commit
+// without an answer is unknown to each, which each finds out by asking again.
 //
 // It imports the root package, pgx, goose (through internal/sqlmigrate) and no
 // other store.
