@@ -1,18 +1,17 @@
+//go:build unix
+
 package mcpproxy
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -23,83 +22,6 @@ import (
 	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/mcpcall"
 )
-
-// site is a proxy, and a server behind it that a test writes.
-type site struct {
-	t        *testing.T
-	gate     *fakeGate
-	proxy    *HTTP
-	url      string
-	upstream *httptest.Server
-}
-
-func newSite(t *testing.T, gate *fakeGate, server http.HandlerFunc) *site {
-	t.Helper()
-	up := httptest.NewServer(server)
-	t.Cleanup(up.Close)
-	at, err := url.Parse(up.URL + "/mcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := NewHTTP(HTTPOptions{
-		Gate: gate, Upstream: at, Log: slog.New(slog.DiscardHandler), Origins: []string{"https://app.example.com"}, Hosts: []string{"mcp.internal"},
-		Principal: func(r *http.Request) (string, error) {
-			if a := r.Header.Get("Authorization"); a != "" {
-				return a, nil
-			}
-			return "", errors.New("no credential")
-		},
-	})
-	p.limit = 1 << 20
-	down := httptest.NewServer(p)
-	t.Cleanup(down.Close)
-	return &site{t, gate, p, down.URL, up}
-}
-
-const payCall = `{"jsonrpc":"2.0", "id":1.5,"method":"tools/call","params":{"name":"pay","arguments":{"a":1.0}}}`
-
-// post sends a message; pairs are headers.
-func (s *site) post(ctx context.Context, body string, pairs ...string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/mcp", strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	r.Header.Set("Authorization", "Bearer one")
-	r.Header.Set("Accept", "application/json, text/event-stream")
-	for i := 0; i < len(pairs); i += 2 {
-		r.Header.Set(pairs[i], pairs[i+1])
-		if pairs[i+1] == "" {
-			r.Header.Del(pairs[i])
-		}
-		if pairs[i] == "Host" {
-			r.Host = pairs[i+1]
-		}
-	}
-	return http.DefaultClient.Do(r)
-}
-
-func (s *site) answer(body string, pairs ...string) (status int, header http.Header, text string) {
-	s.t.Helper()
-	resp, err := s.post(s.t.Context(), body, pairs...)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp.StatusCode, resp.Header, string(b)
-}
-
-func readAll(t *testing.T, r *http.Request) string {
-	t.Helper()
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Error(err)
-	}
-	return string(b)
-}
 
 // What is no guarded call passes: method, path, query, headers and body, and
 // the answer likewise.
@@ -313,148 +235,6 @@ func TestHTTPStatuses(t *testing.T) {
 	}
 }
 
-// The client's end is not the call's.
-func TestHTTPClientLeaves(t *testing.T) {
-	gate := newFakeGate()
-	arrived, release := make(chan struct{}), make(chan struct{})
-	s := newSite(t, gate, func(w http.ResponseWriter, r *http.Request) {
-		_ = readAll(t, r)
-		close(arrived)
-		select {
-		case <-release:
-		case <-r.Context().Done():
-			t.Error("the server was left")
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"id":1.5,"result":{}}`)
-	})
-	left := make(chan struct{})
-	gate.do = func(ctx context.Context, c mcpcall.Call, up mcpcall.Upstream) mcpcall.Reply {
-		go func() {
-			<-ctx.Done()
-			close(left)
-		}()
-		return gate.forward(context.WithoutCancel(ctx), c, up)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		_, err := s.post(ctx, payCall)
-		ended <- err
-	}()
-	<-arrived
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("the client got %v", err)
-	}
-	<-left
-	close(release)
-	gate.await(t, "settled")
-	<-s.proxy.running.done()
-	gate.quiet(t)
-}
-
-// A cancellation of a guarded call stays here, though the client waits on.
-func TestHTTPCancellation(t *testing.T) {
-	gate := newFakeGate()
-	arrived := make(chan struct{})
-	s := newSite(t, gate, func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(readAll(t, r), "cancelled") {
-			t.Error("the server got the cancellation")
-		}
-		close(arrived)
-		<-r.Context().Done()
-	})
-	gate.do = func(ctx context.Context, c mcpcall.Call, up mcpcall.Upstream) mcpcall.Reply {
-		_, _ = up(ctx, c.Params, c.Header) // may be cancelled
-		return mcpcall.Reply{Result: json.RawMessage(`"` + context.Cause(ctx).Error() + `"`), Verdict: mcpcall.Uncertain}
-	}
-	text := make(chan string, 1)
-	go func() {
-		_, _, got := s.answer(payCall, "Mcp-Session-Id", "A")
-		text <- got
-	}()
-	<-arrived
-	if status, _, _ := s.answer(`{"method":"notifications/cancelled","params":{"requestId":15e-1}}`, "Mcp-Session-Id", "A"); status != http.StatusAccepted {
-		t.Errorf("got %d", status)
-	}
-	if got := <-text; !strings.Contains(got, errCancelled.Error()) {
-		t.Errorf("got %s", got)
-	}
-}
-
-// A stream that ends before the answer is gone on with where the server has made
-// that possible; its client sees one stream.
-func TestHTTPResumes(t *testing.T) {
-	gate := newFakeGate()
-	n := 0
-	s := newSite(t, gate, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		switch n++; n {
-		case 1:
-			_, _ = io.WriteString(w, "id: a\nretry: 1\ndata: \n\nda")
-		case 2:
-			w.WriteHeader(http.StatusServiceUnavailable)
-		default:
-			if r.Method != http.MethodGet || r.Header.Get("Last-Event-Id") != "a" || r.Header.Get("Authorization") != "Bearer one" || r.Header.Get("Mcp-Session-Id") != "S" {
-				t.Errorf("the server got %s %v", r.Method, r.Header)
-			}
-			_, _ = io.WriteString(w, "id: b\ndata: {\"id\":1.5,\"result\":{}}\n\n")
-		}
-	})
-	if _, _, text := s.answer(payCall, "Mcp-Session-Id", "S"); text != "id: a\nretry: 1\ndata: \n\nid: b\ndata: {\"id\":1.5,\"result\":{}}\n\n" {
-		t.Errorf("got %q", text)
-	}
-	gate.await(t, "settled")
-}
-
-func TestHTTPStreamBreaks(t *testing.T) {
-	gate := newFakeGate()
-	s := newSite(t, gate, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, "data: {\"method\":\"m\"}\n\ndata: {\"id\":1.5,\"result\":{}}\n")
-	})
-	if _, _, text := s.answer(payCall); text != "data: {\"method\":\"m\"}\n\nevent: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1.5,\"result\":{\"isError\":true,\"verdict\":\"may have happened\"}}\n\n" {
-		t.Errorf("got %q", text)
-	}
-	gate.await(t, "the stream ended")
-}
-
-// Events reach the client while the call runs, and the answer only when the gate
-// has it.
-func TestHTTPStreamsEvents(t *testing.T) {
-	gate := newFakeGate()
-	go1, settled := make(chan struct{}), make(chan struct{})
-	s := newSite(t, gate, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, "data: {\"id\":1.5,\"method\":\"roots/list\"}\n\n")
-		_ = http.NewResponseController(w).Flush()
-		<-go1
-		_, _ = io.WriteString(w, "data: [{\"method\":\"m\"}, {\"id\":1.5,\"result\":{}}]\n\n")
-	})
-	gate.do = func(ctx context.Context, c mcpcall.Call, up mcpcall.Upstream) mcpcall.Reply {
-		r := gate.forward(ctx, c, up)
-		<-settled
-		return r
-	}
-	resp, err := s.post(t.Context(), payCall)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	r := bufio.NewReader(resp.Body)
-	if line, err := r.ReadString('\n'); line != "data: {\"id\":1.5,\"method\":\"roots/list\"}\n" || err != nil {
-		t.Errorf("got %q, %v", line, err)
-	}
-	close(go1)
-	gate.await(t, "settled")
-	close(settled)
-	rest, _ := io.ReadAll(r)
-	if string(rest) != "\nevent: message\ndata: {\"method\":\"m\"}\n\ndata: {\"id\":1.5,\"result\":{}}\n\n" {
-		t.Errorf("got %q", rest)
-	}
-}
-
 func TestHTTPServerAway(t *testing.T) {
 	gate := newFakeGate()
 	s := newSite(t, gate, nil)
@@ -577,60 +357,5 @@ func TestHTTPDrain(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Error("the proxy did not end")
-	}
-}
-
-// A server that ends its stream well and without a word has said that the call
-// must be asked again: the client gets just that, and the outcome is unknown.
-func TestHTTPStreamEndsSilently(t *testing.T) {
-	gate := newFakeGate()
-	s := newSite(t, gate, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		w.WriteHeader(http.StatusOK)
-	})
-	if status, h, text := s.answer(payCall); status != 200 || text != "" || h.Get("Content-Type") != "text/event-stream" {
-		t.Errorf("got %d %v %q", status, h, text)
-	}
-	gate.await(t, "the stream ended")
-	gate.quiet(t)
-}
-
-// Headers that repeat the message must repeat it, also where no server is asked.
-func TestHTTPMirrors(t *testing.T) {
-	gate := newFakeGate()
-	s := newSite(t, gate, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		if strings.Contains(readAll(t, r), "tools/list") {
-			_, _ = io.WriteString(w, `{"id":1,"result":{"tools":[{"name":"pay","inputSchema":{"properties":{"to":{"x-mcp-header":"To"},"o":{"properties":{"n":{"x-mcp-header":"N"}}},"b":{"x-mcp-header":"B"}}}}]}}`)
-			return
-		}
-		_, _ = io.WriteString(w, `{"id":1,"result":{}}`)
-	})
-	s.answer(`{"id":1,"method":"tools/list"}`)
-	call := `{"id":1,"method":"tools/call","params":{"name":"pay","arguments":{"to":"Zoë","o":{"n":10},"b":true}}}`
-	good := []string{"Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "pay", "Mcp-Param-To", "=?base64?Wm/Dqw==?=", "Mcp-Param-N", "1e1", "Mcp-Param-B", "true"}
-	for name, c := range map[string]struct {
-		pairs []string
-		ok    bool
-	}{
-		"right":         {nil, true},
-		"old revision":  {[]string{"Mcp-Protocol-Version", "2025-11-25", "Mcp-Name", "other"}, true},
-		"other method":  {[]string{"Mcp-Method", "tools/list"}, false},
-		"no name":       {[]string{"Mcp-Name", ""}, false},
-		"other text":    {[]string{"Mcp-Param-To", "Zoe"}, false},
-		"no base64":     {[]string{"Mcp-Param-To", "=?base64?%%?="}, false},
-		"no parameter":  {[]string{"Mcp-Param-To", ""}, false},
-		"other number":  {[]string{"Mcp-Param-N", "11"}, false},
-		"other boolean": {[]string{"Mcp-Param-B", "false"}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			status, _, text := s.answer(call, append(append([]string(nil), good...), c.pairs...)...)
-			if (status == 200) != c.ok || !c.ok && (status != 400 || !strings.Contains(text, "-32020")) {
-				t.Errorf("got %d %s", status, text)
-			}
-		})
-	}
-	if status, _, _ := s.answer(strings.Replace(call, `"to":"Zoë",`, "", 1), good...); status != 400 {
-		t.Errorf("a header without its argument got %d", status)
 	}
 }

@@ -105,8 +105,11 @@ func TestEvents(t *testing.T) {
 				got = append(got, ev)
 			}
 			want := []Event{
-				{}, {ID: "7", HasID: true, Retry: 1500 * time.Millisecond},
-				{Name: "message", Data: []byte("{\"a\":\n1}"), HasID: true}, {}, {Data: []byte(" two spaces")},
+				{},
+				{ID: "7", HasID: true, Retry: 1500 * time.Millisecond},
+				{Name: "message", Data: []byte("{\"a\":\n1}"), HasID: true},
+				{},
+				{Data: []byte(" two spaces")},
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
