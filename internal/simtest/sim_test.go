@@ -152,3 +152,25 @@ func parting(a, b string) string {
 	}
 	return "the end of one"
 }
+
+// TestBatchThatExercisedTooLittleIsInconclusive: each thing that is needed is
+// missed when it did not occur.
+func TestBatchThatExercisedTooLittleIsInconclusive(t *testing.T) {
+	full := counts{}
+	for _, what := range needed {
+		full[what] = 1
+	}
+	if missing := vacuous(full); len(missing) > 0 {
+		t.Errorf("missing %v in a batch that has all", missing)
+	}
+	for _, what := range needed {
+		full[what] = 0
+		if missing := vacuous(full); len(missing) != 1 || missing[0] != what {
+			t.Errorf("without %q: missing %v", what, missing)
+		}
+		full[what] = 1
+	}
+	if w := simulate(t, 1); len(vacuous(w.counts)) == 0 {
+		t.Error("one schedule is said to exercise everything")
+	}
+}
