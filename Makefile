@@ -96,6 +96,10 @@ mutants: need-go need-postgres ## plant each known bug, and see a ring of the te
 simulate: need-go ## the in-process simulation, new seeds for DURATION (10m)
 	$(GO) test -count=1 -v -timeout 0 -run '^TestSchedules$$' ./internal/simtest -sim.duration=$(DURATION) -sim.from=$$(date +%s)000000
 
+.PHONY: campaign
+campaign: need-go need-postgres need-faketime need-spin ## all rings for DURATION (10m; three hours and more run every cell and pair), with a report in bin/campaign
+	@GO='$(GO)' sh scripts/campaign.sh $(DURATION)
+
 # Both run in make test as well, but for what mcp-evidence measures and writes.
 .PHONY: mcp-conformance
 mcp-conformance: need-go ## the official MCP conformance suite, without the proxy and through it
