@@ -71,6 +71,11 @@ func Open(ctx context.Context, storeURL string, options *Options) (*Store, error
 	if err == nil {
 		err = s.with(ctx, "open", common, s.start)
 	}
+	// Processes that start together take turns at the store's own row, which
+	// each holds until a synchronous standby has answered.
+	for try := 1; try < tries && code(err) == codeLockTimeout && ctx.Err() == nil; try++ {
+		err = s.with(ctx, "open", common, s.start)
+	}
 	if err != nil {
 		s.pool.Close()
 		return nil, err

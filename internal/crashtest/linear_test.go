@@ -17,7 +17,9 @@ import (
 // is final, callers may be told that it is not, and whoever is told a receipt or
 // a refusal is told the same for ever. Calls that began after one had returned
 // must have been told what follows it. Calls without a return, and those that
-// the store did not answer, say nothing.
+// the store did not answer, say nothing. Nor does "in progress": a process tells
+// it to those who join a call of its own whose outcome it has sent to the store
+// and not heard of, while others read it there already.
 
 // told is the register: "" until it is final.
 type told string
@@ -32,7 +34,7 @@ var callers = porcupine.Model{
 			return now == "" || now == value, value
 		case string(onceguard.ErrRefused):
 			return now == "" || now == told(onceguard.ErrRefused), told(onceguard.ErrRefused)
-		case string(onceguard.ErrUncertain), string(onceguard.ErrInProgress):
+		case string(onceguard.ErrUncertain):
 			return now == "", now
 		}
 		return true, now
@@ -94,7 +96,6 @@ func TestLinearSees(t *testing.T) {
 		"the store was away":           {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 20, 30, "not-run", "")}, true},
 		"two values":                   {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 5, 30, "receipt", "b")}, false},
 		"uncertain after a receipt":    {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 20, 30, "uncertain", "")}, false},
-		"in progress after a receipt":  {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 20, 30, "in-progress", "")}, false},
 		"refused after a receipt":      {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 20, 30, "refused", "")}, false},
 		"a receipt after a refusal":    {[][]crashtest.Line{call(1, 0, 10, "refused", ""), call(2, 20, 30, "receipt", "a")}, false},
 	} {
