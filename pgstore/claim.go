@@ -151,7 +151,7 @@ func (s *Store) claimLocked(ctx context.Context, c onceguard.Claim) onceguard.An
 			return step, nil
 		})
 		if code(err) == codeLockTimeout {
-			s.locks.note(c.ID, s.opt.LockTimeout)
+			s.locks.note(c.ID)
 			a, err = s.heldClaim(ctx, c)
 		}
 		if err != nil {

@@ -1,46 +1,48 @@
 package pgstore
 
 import (
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/onceguard/onceguard"
 )
 
-// maxContended bounds what is remembered; beyond it, nothing more is.
-const maxContended = 1024
+const (
+	maxContended = 1024 // rows that are remembered; beyond it, no more are
+	contendedFor = 10 * time.Second
+)
 
 // contended remembers rows that another session kept locked for all of
-// LockTimeout, for as long again: until then they are asked alone, so that a
-// batch does not stop at them again and again.
+// LockTimeout: for a while they are asked alone, so that a batch does not stop
+// at them again and again.
 type contended struct {
 	mu    sync.Mutex
 	until map[onceguard.RequestID]time.Time
 }
 
-func (l *contended) note(id onceguard.RequestID, d time.Duration) {
+func (l *contended) note(id onceguard.RequestID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := time.Now()
+	if len(l.until) >= maxContended {
+		maps.DeleteFunc(l.until, func(_ onceguard.RequestID, until time.Time) bool { return now.After(until) })
+	}
 	if l.until == nil {
 		l.until = map[onceguard.RequestID]time.Time{}
 	}
 	if len(l.until) < maxContended {
-		l.until[id] = time.Now().Add(d)
+		l.until[id] = now.Add(contendedFor)
 	}
 }
 
 func (l *contended) held(id onceguard.RequestID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.until) == 0 {
+	until, held := l.until[id]
+	if held && time.Now().After(until) {
+		delete(l.until, id)
 		return false
 	}
-	now := time.Now()
-	for id, until := range l.until {
-		if now.After(until) {
-			delete(l.until, id)
-		}
-	}
-	_, held := l.until[id]
 	return held
 }

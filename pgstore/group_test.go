@@ -208,6 +208,49 @@ func TestNeighboursInABatch(t *testing.T) {
 	want(t, b.a, b.err, onceguard.Held, onceguard.NoTransition)
 }
 
+func TestNeighboursOfAnOutcome(t *testing.T) {
+	url := migrated(t, pgtest.Server(t))
+	s := open(t, url, &pgstore.Options{LockTimeout: 200 * time.Millisecond})
+	var said []onceguard.Settlement
+	for range 12 {
+		c := newClaim(t)
+		mustClaim(t, s, c, onceguard.Granted, onceguard.T1)
+		said = append(said, success(c, 1))
+	}
+	const locked, foreign, unknown, missing = 3, 5, 7, 9
+	said[foreign].Owner[0]++
+	said[unknown].Verb = onceguard.SettleUnknown
+	said[missing].ID = newClaim(t).ID
+	end := stuck(t, url, "SELECT FROM onceguard_receipt WHERE request_id = $1 FOR UPDATE", said[locked].ID[:])
+	list, err := s.Settle(ctx, said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range list {
+		switch i {
+		case locked:
+			storeError(t, a.Err, true, false)
+		case foreign:
+			want(t, a, a.Err, onceguard.Fenced, onceguard.NoTransition)
+		case unknown:
+			want(t, a, a.Err, onceguard.Parked, onceguard.T9)
+		case missing:
+			want(t, a, a.Err, onceguard.Missing, onceguard.NoTransition)
+		default:
+			want(t, a, a.Err, onceguard.Settled, onceguard.T7)
+		}
+	}
+	// The locked row is known now: it holds up no batch for a while.
+	before := s.Stats().Settles.Members
+	_, err = only(s.Settle(ctx, said[locked:locked+1]))
+	storeError(t, err, true, false)
+	if n := s.Stats().Settles.Members; n != before {
+		t.Error("an outcome for a row that another session keeps locked went into a batch")
+	}
+	end()
+	mustSettle(t, s, said[locked], onceguard.Settled, onceguard.T7)
+}
+
 // TestLostAnswerOfABatch: each member is told that it is not known, and each
 // finds out with the same token.
 func TestLostAnswerOfABatch(t *testing.T) {

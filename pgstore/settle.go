@@ -73,7 +73,7 @@ func owned[M any, P word[M]](ctx context.Context, s *Store, op string, g *groupc
 				return p.decide(r, at.now), nil
 			})
 			if code(m.err) == codeLockTimeout {
-				s.locks.note(p.about(), s.opt.LockTimeout)
+				s.locks.note(p.about())
 			}
 		}
 		answers[i] = m.result()
