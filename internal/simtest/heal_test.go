@@ -73,8 +73,8 @@ func (w *world) heal(t *testing.T) {
 // settleDown lets everything that waits go on, until nothing does.
 func (w *world) settleDown(rounds int) {
 	for n := 0; n < rounds; n++ {
+		synctest.Wait() // before the step's number changes, or what runs could log under either
 		w.tick()
-		synctest.Wait()
 		for {
 			items := w.sorted()
 			if len(items) == 0 {

@@ -91,8 +91,8 @@ func (w *world) run(t *testing.T) {
 	}
 	planned := 2 + r.IntN(6)
 	for range 400 {
-		w.tick()
 		synctest.Wait()
+		w.tick()
 		w.mu.Lock()
 		quietNow := planned == 0 && w.open == 0
 		w.mu.Unlock()
