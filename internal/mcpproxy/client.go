@@ -39,7 +39,7 @@ func (s *session) clientLine(line []byte) {
 		s.clientCall(&m)
 	case m.Kind == mcpwire.Batch:
 		s.passBatch(&m)
-	case s.looksAt(&m):
+	case s.looksAt(&m, false):
 		s.pass(&m)
 	}
 }
@@ -49,8 +49,9 @@ func (s *session) clientLine(line []byte) {
 func (s *session) pass(m *mcpwire.Message) { _, _ = s.toServer.write(m.Raw) }
 
 // looksAt remembers what must be known of a message that is passed on, and says
-// whether it is. A batch's members are looked at one by one.
-func (s *session) looksAt(m *mcpwire.Message) bool {
+// whether it is. A batch's members are looked at one by one; a list asked for in
+// one is answered as the server has it.
+func (s *session) looksAt(m *mcpwire.Message, inBatch bool) bool {
 	switch m.Kind {
 	case mcpwire.Request:
 		if s.inUse(m.ID) {
@@ -61,7 +62,7 @@ func (s *session) looksAt(m *mcpwire.Message) bool {
 		if m.Method == "initialize" {
 			s.greets(m)
 		}
-		if m.Method == methodList || settlesTask(m.Method) {
+		if (m.Method == methodList && !inBatch) || settlesTask(m.Method) {
 			s.watch(m)
 		}
 	case mcpwire.Response:
@@ -83,7 +84,7 @@ func (s *session) looksAt(m *mcpwire.Message) bool {
 func (s *session) passBatch(m *mcpwire.Message) {
 	var kept [][]byte
 	for i := range m.Members {
-		if s.looksAt(&m.Members[i]) {
+		if s.looksAt(&m.Members[i], true) {
 			kept = append(kept, m.Members[i].Raw)
 		}
 	}
@@ -108,7 +109,7 @@ func (s *session) clientCall(m *mcpwire.Message) {
 	}
 	switch decision := s.Gate.Decide(tool); {
 	case decision == mcpcall.Pass:
-		if s.looksAt(m) {
+		if s.looksAt(m, false) {
 			s.pass(m)
 		}
 	case m.Kind == mcpwire.Notification:

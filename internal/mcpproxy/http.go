@@ -2,6 +2,7 @@ package mcpproxy
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -49,6 +50,7 @@ type HTTP struct {
 	streams  context.Context // ends the streams that have no end of their own
 	cut      context.CancelFunc
 	limit    int64
+	held     atomic.Int64 // bytes of messages in memory
 
 	told    *receivers
 	mirrors *mirrors
@@ -67,6 +69,7 @@ const (
 	tlsTimeout        = 10 * time.Second
 	bodyTime          = time.Minute // how long a request's body may take to come
 	maxResponseHeader = 256 << 10
+	maxHeld           = 512 << 20 // bytes of messages that are in memory at a time
 )
 
 // NewHTTP makes the proxy.
@@ -78,6 +81,7 @@ func NewHTTP(o HTTPOptions) *HTTP {
 		// A request goes out on a connection of its own: net/http sends it again
 		// when a kept one turns out to be dead, and an HTTP/2 one by itself.
 		DialContext: dialer.DialContext, TLSHandshakeTimeout: tlsTimeout, DisableKeepAlives: true, DisableCompression: true,
+		TLSClientConfig:        &tls.Config{ClientSessionCache: tls.NewLRUClientSessionCache(0), NextProtos: []string{"http/1.1"}},
 		MaxResponseHeaderBytes: maxResponseHeader, Protocols: new(http.Protocols),
 	}
 	once.Protocols.SetHTTP1(true)

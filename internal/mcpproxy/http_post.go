@@ -46,6 +46,12 @@ func (p *HTTP) post(w http.ResponseWriter, r *http.Request) {
 		p.large(w, r, body)
 		return
 	}
+	defer p.held.Add(-int64(len(body)))
+	if p.held.Add(int64(len(body))) > maxHeld {
+		w.Header().Set("Retry-After", "5")
+		refuseHTTP(w, http.StatusServiceUnavailable, nil, textBusy)
+		return
+	}
 	m := mcpwire.Parse(body)
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	r.TransferEncoding = nil

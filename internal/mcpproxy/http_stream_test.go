@@ -9,9 +9,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/mcpcall"
 )
 
@@ -170,4 +172,27 @@ func TestHTTPStreamEndsSilently(t *testing.T) {
 	}
 	gate.await(t, "the stream ended")
 	gate.quiet(t)
+}
+
+// A connection that breaks after the call was written is an unknown outcome, and
+// the call is not sent again.
+func TestHTTPConnectionBreaks(t *testing.T) {
+	gate := newFakeGate()
+	var got error
+	gate.do = func(ctx context.Context, c mcpcall.Call, up mcpcall.Upstream) mcpcall.Reply {
+		_, got = up(ctx, c.Params, c.Header)
+		return mcpcall.Reply{Result: json.RawMessage(`"may have happened"`), Verdict: mcpcall.Uncertain}
+	}
+	calls := 0
+	s := newSite(t, gate, func(w http.ResponseWriter, r *http.Request) {
+		calls++
+		_ = readAll(t, r)
+		panic(http.ErrAbortHandler)
+	})
+	if status, _, text := s.answer(payCall, "Idempotency-Key", "K"); status != 200 || !strings.Contains(text, "may have happened") {
+		t.Errorf("got %d %s", status, text)
+	}
+	if reflect.TypeOf(got) == reflect.TypeOf(onceguard.NotExecuted(got)) || calls != 1 {
+		t.Errorf("after %d calls: %v", calls, got)
+	}
 }

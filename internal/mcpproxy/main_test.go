@@ -59,6 +59,7 @@ func server(part string) int {
 		m := mcpwire.Parse(line)
 		name, _ := mcpwire.Sole(m.Params, "name")
 		switch tool := strings.Trim(string(name), `"`); {
+		case part == "mute":
 		case m.Kind == mcpwire.Response:
 			for _, h := range hung { // which "ask" left
 				echo(&h)

@@ -49,8 +49,8 @@ func (s *session) serverLine(line []byte) {
 	_, _ = s.toClient.write(line)
 }
 
-// serverBatch passes an array of messages on: whole, if no member is taken or
-// looked at, and one by one otherwise, which a reader of batches takes as well.
+// serverBatch passes an array of messages on: whole, if no member is taken, and
+// one by one otherwise, which a reader of batches takes as well.
 func (s *session) serverBatch(m *mcpwire.Message) {
 	if s.concerns(m) {
 		for _, member := range m.Members {
@@ -58,27 +58,47 @@ func (s *session) serverBatch(m *mcpwire.Message) {
 		}
 		return
 	}
-	for _, member := range m.Members {
-		if member.Kind == mcpwire.Request {
+	for i := range m.Members {
+		switch member := &m.Members[i]; member.Kind {
+		case mcpwire.Request:
 			s.ask(member.ID)
+		case mcpwire.Response:
+			if w, seen := s.unwatch(member.ID); seen {
+				s.running.begin()
+				go func() {
+					defer s.running.end()
+					s.show(w, member)
+				}()
+			}
 		}
 	}
 	_, _ = s.toClient.write(m.Raw)
 }
 
+// concerns reports whether a member of a batch is taken: the answer to a guarded
+// call, or a question when the client is gone.
 func (s *session) concerns(m *mcpwire.Message) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, member := range m.Members {
 		key := mcpwire.IDKey(member.ID)
-		_, seen := s.watched[key]
 		switch {
 		case member.Kind == mcpwire.Request && s.silent,
-			member.Kind == mcpwire.Response && (seen || s.calls[key] != nil || s.late[key]):
+			member.Kind == mcpwire.Response && (s.calls[key] != nil || s.late[key]):
 			return true
 		}
 	}
 	return false
+}
+
+// unwatch returns what an answer is to, if it is to be looked at.
+func (s *session) unwatch(id []byte) (watched, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := mcpwire.IDKey(id)
+	w, seen := s.watched[key]
+	delete(s.watched, key)
+	return w, seen
 }
 
 // response reports whether it has taken a response.
@@ -113,13 +133,18 @@ func (s *session) response(m *mcpwire.Message) bool {
 
 // lookedAt passes an answer on after the gate has seen it.
 func (s *session) lookedAt(w watched, m *mcpwire.Message) {
-	ctx, cancel := context.WithTimeout(s.ctx, storeTime)
-	defer cancel()
-	line := seen(ctx, s.Gate, s.Tools, "", w, m, func(err error) { s.Log.Warn("what became of a task was not stored", "error", err) })
+	line := s.show(w, m)
 	if !mcpwire.Ended(line) {
 		line = append(bytes.Clone(line), '\n')
 	}
 	_, _ = s.toClient.write(line)
+}
+
+// show shows an answer to the gate, and returns it as the client shall have it.
+func (s *session) show(w watched, m *mcpwire.Message) []byte {
+	ctx, cancel := context.WithTimeout(s.ctx, storeTime)
+	defer cancel()
+	return seen(ctx, s.Gate, s.Tools, "", w, m, func(err error) { s.Log.Warn("what became of a task was not stored", "error", err) })
 }
 
 // seen shows an answer to the gate and returns the message as the client shall

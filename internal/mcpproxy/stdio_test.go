@@ -401,6 +401,11 @@ func TestStdioTasks(t *testing.T) {
 	w.send(`{"id":1,"result":{"status":"completed"}}` + "\n") // cat is the server, too
 	w.want(`{"id":1,"result":{"status":"completed"}}`)
 	gate.await(t, `task tasks/get {"taskId":"x"} {"status":"completed"}`)
+	for _, line := range []string{`[{"id":2,"method":"tasks/get","params":{}},{"id":3,"method":"tools/list"}]`, `[{"id":2,"result":{"a":1}}, {"id":3,"result":{"tools":[]}}]`} {
+		w.send(line + "\n")
+		w.want(line)
+	}
+	gate.await(t, `task tasks/get {} {"a":1}`)
 }
 
 func TestStdioCannotStart(t *testing.T) {
