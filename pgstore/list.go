@@ -125,6 +125,9 @@ func (s *Store) read(ctx context.Context, op string, q *query, cols, order strin
 	err = s.with(ctx, op, common, func(ctx context.Context, c *conn) error {
 		b := &pgx.Batch{}
 		queueNow(b, &now)
+		// Planned each time, for the tables as they are: a plan kept from when
+		// they were small would look for open rows among all.
+		exec(b, `SELECT set_config('plan_cache_mode', 'force_custom_plan', true)`)
 		b.Queue(q.sql(cols, order, limit), q.args...).Query(func(rows pgx.Rows) (err error) {
 			list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (onceguard.Record, error) { return scan(row) })
 			return err
