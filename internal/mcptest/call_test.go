@@ -11,13 +11,12 @@ import (
 
 // call is a tools/call.
 type call struct {
-	tool   string
-	args   string // JSON
-	host   string // the host's own id of the call, as Claude Code sends it; "" for none
-	turn   string // the turn, as VS Code sends it; "" for none
-	extra  string // more members of params, with a comma before
-	meta   string // more members of _meta, with a comma before
-	noMeta bool   // no host id, nothing
+	tool  string
+	args  string // JSON
+	host  string // the host's own id of the call, as Claude Code sends it; "" for none
+	turn  string // the turn, as VS Code sends it; "" for none
+	extra string // more members of params, with a comma before
+	meta  string // more members of _meta, with a comma before
 }
 
 func pay(order string, amount int, host string) call {

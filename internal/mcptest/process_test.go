@@ -150,13 +150,6 @@ func (p *process) first() string {
 	return string(p.lines()[0])
 }
 
-// kill ends the process by SIGKILL, and it alone.
-func (p *process) kill() {
-	p.t.Helper()
-	killPid(p.t, p.cmd.Process.Pid)
-	p.wait()
-}
-
 // wait returns when the process has ended.
 func (p *process) wait() {
 	p.t.Helper()

@@ -104,11 +104,11 @@ func (s *server) post(w http.ResponseWriter, req *http.Request) {
 	}
 	ctx, end := s.begin(req.Context(), f)
 	defer end()
-	stop := context.AfterFunc(req.Context(), func() {
+	err = s.call(ctx, f, s.outletFor(w, f))
+	if req.Context().Err() != nil {
 		s.note(mcptest.Line{What: mcptest.Cancelled, ID: f.ID})
-	})
-	defer stop()
-	if s.call(ctx, f, s.outletFor(w, f)) != nil {
+	}
+	if err != nil {
 		panic(http.ErrAbortHandler) // closes the connection
 	}
 }
