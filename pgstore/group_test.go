@@ -206,6 +206,12 @@ func TestNeighboursInABatch(t *testing.T) {
 	}
 	want(t, a.a, a.err, onceguard.Granted, onceguard.T1)
 	want(t, b.a, b.err, onceguard.Held, onceguard.NoTransition)
+	if got := get(t, q.direct, twice.ID); got.Owner != a.a.Record.Owner {
+		t.Error("the one that was told that it won does not own the row")
+	}
+	if s := q.store.Stats().Claims; s.Batches < 4 { // warm-up, the held one, all, and the second of the same request
+		t.Errorf("one request was twice in a batch: %+v", s)
+	}
 }
 
 func TestNeighboursOfAnOutcome(t *testing.T) {
