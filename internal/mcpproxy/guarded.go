@@ -84,7 +84,9 @@ func (s *session) guarded(m *mcpwire.Message) {
 			call.came = a.message
 			return mcpcall.Reply{Result: a.message.Result, Error: a.message.Error}, nil
 		})
-		s.acknowledge(reply.Handle)
+		if reply.Handle.RequestID() != (onceguard.RequestID{}) { // or it may be a repeat of anything
+			s.acknowledge(reply.Handle)
+		}
 		s.tell(call, reply)
 	}()
 }

@@ -64,9 +64,12 @@ func (p *HTTP) guarded(w http.ResponseWriter, r *http.Request, m *mcpwire.Messag
 		defer p.leave(key, call)
 		return p.forward(ctx, call, params, header)
 	})
-	p.acknowledge(r, principal, reply.Handle)
+	told := reply.Handle.RequestID() != (onceguard.RequestID{}) // or it may be a repeat of anything
+	if told {
+		p.acknowledge(r, principal, reply.Handle)
+	}
 	stay()
-	if !call.finish(reply) || r.Context().Err() != nil || reply.Handle.RequestID() == (onceguard.RequestID{}) {
+	if !call.finish(reply) || r.Context().Err() != nil || !told {
 		return
 	}
 	sctx, end := context.WithTimeout(context.WithoutCancel(r.Context()), storeTime)

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/onceguard/onceguard"
@@ -36,6 +38,9 @@ func TestHTTPClientLeaves(t *testing.T) {
 	gate.do = func(ctx context.Context, c mcpcall.Call, up mcpcall.Upstream) mcpcall.Reply {
 		go func() {
 			<-ctx.Done()
+			if context.Cause(ctx) != errCancelled {
+				t.Errorf("the gate was told %v", context.Cause(ctx))
+			}
 			close(left)
 		}()
 		return gate.forward(context.WithoutCancel(ctx), c, up)
@@ -183,16 +188,49 @@ func TestHTTPConnectionBreaks(t *testing.T) {
 		_, got = up(ctx, c.Params, c.Header)
 		return mcpcall.Reply{Result: json.RawMessage(`"may have happened"`), Verdict: mcpcall.Uncertain}
 	}
-	calls := 0
+	var calls atomic.Int64
 	s := newSite(t, gate, func(w http.ResponseWriter, r *http.Request) {
-		calls++
+		calls.Add(1)
 		_ = readAll(t, r)
 		panic(http.ErrAbortHandler)
 	})
 	if status, _, text := s.answer(payCall, "Idempotency-Key", "K"); status != 200 || !strings.Contains(text, "may have happened") {
 		t.Errorf("got %d %s", status, text)
 	}
-	if reflect.TypeOf(got) == reflect.TypeOf(onceguard.NotExecuted(got)) || calls != 1 {
-		t.Errorf("after %d calls: %v", calls, got)
+	if reflect.TypeOf(got) == reflect.TypeOf(onceguard.NotExecuted(got)) || calls.Load() != 1 {
+		t.Errorf("after %d calls: %v", calls.Load(), got)
+	}
+}
+
+// When a call was answered before its server did, what the server still says is
+// for the receipt alone: the response is another's by then.
+func TestHTTPAnsweredEarly(t *testing.T) {
+	gate := newFakeGate()
+	answered := make(chan struct{})
+	s := newSite(t, gate, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_ = http.NewResponseController(w).Flush()
+		<-answered
+		_, _ = io.WriteString(w, "data: {\"method\":\"late\"}\n\ndata: {\"id\":1.5,\"result\":{}}\n\n")
+	})
+	gate.do = func(ctx context.Context, c mcpcall.Call, up mcpcall.Upstream) mcpcall.Reply {
+		started := make(chan struct{})
+		go gate.forward(context.WithoutCancel(ctx), c, func(ctx context.Context, params json.RawMessage, h http.Header) (mcpcall.Reply, error) {
+			close(started)
+			return up(ctx, params, h)
+		})
+		<-started
+		return mcpcall.Reply{Result: json.RawMessage(`"in flight"`), Verdict: mcpcall.InFlight}
+	}
+	r := httptest.NewRequest(http.MethodPost, "/mcp", strings.NewReader(payCall))
+	r.Host = "localhost"
+	r.Header.Set("Authorization", "x")
+	w := httptest.NewRecorder()
+	s.proxy.ServeHTTP(w, r)
+	close(answered)
+	gate.await(t, "settled")
+	<-s.proxy.running.done()
+	if got := w.Body.String(); got != `{"jsonrpc":"2.0","id":1.5,"result":"in flight"}` {
+		t.Errorf("the client got %q", got)
 	}
 }

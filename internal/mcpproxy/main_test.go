@@ -51,6 +51,7 @@ func server(part string) int {
 		fmt.Println(`{"method":"ready"}`)
 	}
 	var hung []mcpwire.Message
+	asks := 0
 	for {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
@@ -60,6 +61,9 @@ func server(part string) int {
 		name, _ := mcpwire.Sole(m.Params, "name")
 		switch tool := strings.Trim(string(name), `"`); {
 		case part == "mute":
+		case m.Kind == mcpwire.Response && asks > 0:
+			asks--
+			fmt.Printf(`{"id":"more%d","method":"roots/list"}`+"\n", asks)
 		case m.Kind == mcpwire.Response:
 			for _, h := range hung { // which "ask" left
 				echo(&h)
@@ -84,6 +88,9 @@ func server(part string) int {
 		case tool == "ask":
 			hung = append(hung, m)
 			fmt.Printf(`{"id":%s,"method":"roots/list"}`+"\n", m.ID) // the same id, the other way
+		case tool == "ask often":
+			hung, asks = append(hung, m), 20
+			fmt.Printf(`{"id":%s,"method":"roots/list"}`+"\n", m.ID)
 		case tool == "large":
 			fmt.Printf(`{"result":{"content":[],"structuredContent":"%s"},"id":%s}`+"\n", strings.Repeat("x", 2<<20), m.ID)
 		case tool == "refuse":

@@ -19,6 +19,7 @@ import (
 
 	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/mcpcall"
+	"github.com/onceguard/onceguard/internal/mcpwire"
 )
 
 // Whatever is no call of a guarded tool reaches the server, and what the server
@@ -292,7 +293,7 @@ func TestStdioServerGoneBefore(t *testing.T) {
 func TestStdioClientLeaves(t *testing.T) {
 	gate := newFakeGate()
 	w := newWire(t, gate)
-	line := `{"id":1,"method":"tools/call","params":{"name":"ask"}}` + "\n"
+	line := `{"id":1,"method":"tools/call","params":{"name":"ask often"}}` + "\n"
 	w.send(line)
 	w.want(`{"id":1,"method":"roots/list"}`)
 	_ = w.in.Close()
@@ -460,3 +461,21 @@ func TestStdioElicitation(t *testing.T) {
 		t.Errorf("without a session: %v", err)
 	}
 }
+
+// A call of which only a part reached the server is an unknown outcome; one of
+// which nothing did was not sent.
+func TestStdioHalfACall(t *testing.T) {
+	for n, sent := range map[int]bool{0: false, 7: true} {
+		m := mcpwire.Parse([]byte(`{"id":1,"method":"tools/call","params":{"name":"pay"}}`))
+		s := &session{Stdio: &Stdio{Log: slog.New(slog.DiscardHandler)}, calls: map[string]*guardedCall{}, late: map[string]bool{}, toServer: writer{w: breaking(n)}}
+		a := s.forward(t.Context(), "n1", &guardedCall{message: m, users: 1, cancel: func(error) {}, answer: make(chan answer, 1)}, m.Params)
+		if told := reflect.TypeOf(a.err) == reflect.TypeOf(onceguard.NotExecuted(errGone)); told == sent {
+			t.Errorf("after %d bytes: %v", n, a.err)
+		}
+	}
+}
+
+type breaking int
+
+// Write implements io.Writer.
+func (b breaking) Write([]byte) (int, error) { return int(b), syscall.EPIPE }

@@ -38,7 +38,7 @@ var chance = []struct {
 
 // Whole conversations over a pipe, with the engine behind the proxy. In testdata
 // a line that begins with > is the client's, and one with < is what it gets, in
-// order. "delivered" waits for the evidence of one delivery; "leave" is the client's end and "come back" another client on the same
+// order. "delivered" and "acknowledged" wait for the evidence of one delivery; "leave" is the client's end and "come back" another client on the same
 // store; a $WORD in the client's line is what it was told last.
 func TestConversations(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -95,7 +95,7 @@ func converse(t *testing.T, policy, talk string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate := &watchedGate{engine, make(chan struct{}, 100)}
+	gate := &watchedGate{engine, make(chan struct{}, 100), make(chan struct{}, 100)}
 	last := map[string]string{}
 	var out bytes.Buffer
 	w := newWireOn(t, gate)
@@ -121,11 +121,19 @@ func converse(t *testing.T, policy, talk string) string {
 			w.end(-1)
 		case line == "come back":
 			w = newWireOn(t, gate)
-		case line == "delivered":
+		case line == "delivered", line == "acknowledged":
+			told := gate.delivered
+			if line == "acknowledged" {
+				told = gate.acknowledged
+			}
 			select {
-			case <-gate.delivered:
+			case <-told:
 			case <-time.After(patience):
-				t.Fatal("the evidence of delivery was not stored")
+				t.Fatalf("the evidence was not stored: %s", line)
+			}
+		case line == "nothing acknowledged":
+			if n := len(gate.acknowledged); n > 0 {
+				t.Errorf("%d answers were acknowledged", n)
 			}
 		default:
 			t.Fatalf("a line of no kind: %q", line)
@@ -138,7 +146,14 @@ func converse(t *testing.T, policy, talk string) string {
 // watchedGate says when the evidence of a delivery is stored.
 type watchedGate struct {
 	*mcpcall.Gate
-	delivered chan struct{}
+	delivered, acknowledged chan struct{}
+}
+
+// Acknowledged implements Gate.
+func (g *watchedGate) Acknowledged(ctx context.Context, h mcpcall.Handle) error {
+	err := g.Gate.Acknowledged(ctx, h)
+	g.acknowledged <- struct{}{}
+	return err
 }
 
 // Delivered implements Gate.
