@@ -286,6 +286,27 @@ func TestLostAnswerOfABatch(t *testing.T) {
 	}
 }
 
+// A caller that leaves while its batch is written does not know; the batch goes
+// on without it, for the others and for it.
+func TestCallerLeavesDuringItsBatch(t *testing.T) {
+	q := newQueue(t)
+	short, cancel := context.WithCancel(ctx)
+	mine := newClaim(t)
+	gone, other := q.claim(t, short, mine), q.claim(t, ctx, newClaim(t))
+	batch := q.Add(cutproxy.Rule{When: cutproxy.Sends("INSERT INTO onceguard_receipt"), Do: cutproxy.Hold(), Skip: 1})
+	q.release(t) // the first claim's own frame passes here too
+	hit(t, batch)
+	cancel()
+	r := <-gone
+	storeError(t, r.err, false, false)
+	if err := batch.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r = <-other
+	want(t, r.a, r.err, onceguard.Granted, onceguard.T1)
+	mustClaim(t, q.store, mine, onceguard.Granted, onceguard.T2)
+}
+
 // A connection that hangs must not stop the claims of the whole process.
 func TestHungFlushIsPassed(t *testing.T) {
 	r := newRig(t, pgstore.Stalling(pgstore.Options{}, 10*time.Millisecond))
