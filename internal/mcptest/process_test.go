@@ -196,6 +196,9 @@ func gone(t testing.TB, pid int) {
 
 // state is the letter of a process's state, 0 if there is none.
 func state(pid int) byte {
+	if pid == 0 {
+		return 0
+	}
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	after := stat[bytes.LastIndexByte(stat, ')')+1:]
 	if len(after) < 2 {

@@ -89,11 +89,11 @@ func readKills(t testing.TB) map[killCell]string {
 	t.Helper()
 	cells := map[killCell]string{}
 	for _, row := range rows(t, killsPart) {
-		if len(row) != 2+len(victims) {
-			t.Fatalf("%s: %q has %d columns, want %d", evidencePath, row[0], len(row), 2+len(victims))
+		if len(row) != 2+len(kills) {
+			t.Fatalf("%s: %q has %d columns, want %d", evidencePath, row[0], len(row), 2+len(kills))
 		}
-		for i, victim := range victims {
-			cells[killCell{row[0], row[1], victim}] = row[2+i]
+		for i, how := range kills {
+			cells[killCell{row[0], row[1], how.victim, how.guarded}] = row[2+i]
 		}
 	}
 	return cells
@@ -105,10 +105,15 @@ func writeKills(t testing.TB) {
 	for _, transport := range transports {
 		for _, m := range moments {
 			row := []string{transport, m.name}
-			for _, victim := range victims {
-				k := killAt(t, transport, m.name, m.fault, victim)
-				for tries := 0; k.soon() && tries < 5; tries++ {
-					k = killAt(t, transport, m.name, m.fault, victim)
+			for _, how := range kills {
+				if !how.guarded && !without(m.fault) {
+					row = append(row, "–")
+					continue
+				}
+				cell := killCell{transport, m.name, how.victim, how.guarded}
+				k := killAt(t, cell, m.fault)
+				for tries := 0; cell.guarded && k.soon() && tries < 5; tries++ {
+					k = killAt(t, cell, m.fault)
 				}
 				row = append(row, k.String())
 			}
@@ -120,8 +125,12 @@ func writeKills(t testing.TB) {
 
 func killHeads() []string {
 	var heads []string
-	for _, v := range victims {
-		heads = append(heads, v+" killed")
+	for _, how := range kills {
+		head := how.victim + " killed"
+		if !how.guarded {
+			head = "unguarded, " + head
+		}
+		heads = append(heads, head)
 	}
 	return heads
 }
