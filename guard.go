@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard/internal/process"
+	"github.com/onceguard/onceguard/internal/underway"
 )
 
 // Guard runs effects at most once per request ID against one store. It is safe
@@ -30,7 +31,7 @@ type core struct {
 	flights flights
 	replays *replayCache
 
-	background background
+	background underway.Count
 	warned     sync.Map // retention warnings, each given once
 	stop       context.Context
 	stopNow    context.CancelFunc
@@ -95,12 +96,12 @@ func (g *Guard) Store() Store { return g.store }
 // ends. Close does not close the store.
 func (g *Guard) Close(ctx context.Context) error {
 	select {
-	case <-g.background.done():
+	case <-g.background.Idle():
 		g.stopNow()
 		return nil
 	case <-ctx.Done():
 		g.stopNow()
-		<-g.background.done()
+		<-g.background.Idle()
 		return fmt.Errorf("onceguard: closed with outcomes not stored: %w", ctx.Err())
 	}
 }

@@ -4,7 +4,7 @@ import "fmt"
 
 // Transition numbers the only ways a record may change, T1 to T15 of the
 // design. The table below is the one place that lists them; the rules in
-// rule_*.go apply them, the schemas repeat their shape as CHECK constraints,
+// rule_*.go apply them, the schema of SQLite repeats their shape as constraints,
 // and docs/states.md is compared with it by a test.
 type Transition uint8
 

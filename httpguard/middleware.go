@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/underway"
 )
 
 // Middleware guards handlers; New makes it. It is safe for concurrent use and
@@ -21,7 +22,7 @@ type Middleware struct {
 	opts    Options
 	allowed map[string]bool
 	waiting waiters
-	early   underway // handlers that may outlive their ServeHTTP
+	early   underway.Count // handlers that may outlive their ServeHTTP
 }
 
 // New returns the guard of one kind of request. It refuses options that could
@@ -69,7 +70,7 @@ func (m *Middleware) Wrap(next http.Handler) http.Handler {
 // Drain waits for handlers that went on after their ServeHTTP (EarlyReturn), or
 // until ctx ends. Call it after http.Server.Shutdown, before the guard is closed.
 func (m *Middleware) Drain(ctx context.Context) error {
-	if err := m.early.wait(ctx); err != nil {
+	if err := m.early.Wait(ctx); err != nil {
 		return fmt.Errorf("httpguard: handlers of %s still run; what they do may have happened: %w", m.opts.Action, err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/underway"
 )
 
 // HeaderFromReceipt is set to "true" on a response that Transport gives back
@@ -80,7 +81,7 @@ type Transport struct {
 	invalid error
 	rules   ruleTable
 	allowed map[string]bool
-	early   underway
+	early   underway.Count
 	framed  sync.Map     // hosts that spoke HTTP/2 last
 	ready   func() error // in tests, instead of Attempt.Ready
 }
@@ -141,7 +142,7 @@ func (t *Transport) probe(r Rule) error {
 // Drain waits for exchanges whose callers have gone, or until ctx ends. Call it
 // before the guard is closed.
 func (t *Transport) Drain(ctx context.Context) error {
-	if err := t.early.wait(ctx); err != nil {
+	if err := t.early.Wait(ctx); err != nil {
 		return fmt.Errorf("httpguard: guarded requests are still under way; what they do may have happened: %w", err)
 	}
 	return nil

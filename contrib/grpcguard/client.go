@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/underway"
 )
 
 // ClientOptions configure the guard of outgoing calls.
@@ -60,7 +61,7 @@ type Rule struct {
 type Client struct {
 	guard *onceguard.Guard
 	opts  ClientOptions
-	early underway
+	early underway.Count
 	ready func() error // in tests, instead of Attempt.Ready
 }
 
@@ -99,7 +100,7 @@ func (r *Rule) fill(g *onceguard.Guard, name string) error {
 // Drain waits for calls whose callers have gone, or until ctx ends. Call it before
 // the guard and the connection are closed.
 func (c *Client) Drain(ctx context.Context) error {
-	if err := c.early.wait(ctx); err != nil {
+	if err := c.early.Wait(ctx); err != nil {
 		return fmt.Errorf("grpcguard: guarded calls are still under way; what they do may have happened: %w", err)
 	}
 	return nil

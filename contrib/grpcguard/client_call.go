@@ -68,9 +68,9 @@ func (o *outgoing) start(ctx context.Context, key onceguard.Key, req, reply any,
 		}
 		guard = guard.Scoped(scope)
 	}
-	o.early.enter()
+	o.early.Enter()
 	go func() {
-		defer o.early.leave()
+		defer o.early.Leave()
 		defer o.finish()
 		o.receipt, o.err = onceguard.Do(ctx, guard, onceguard.Request{
 			Action: o.rule.Action, Key: key, RawInput: mean, Policy: o.rule.Policy, Limits: o.rule.Limits, Codec: answers,

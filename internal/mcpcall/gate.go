@@ -11,6 +11,7 @@ import (
 
 	"github.com/onceguard/onceguard"
 	"github.com/onceguard/onceguard/internal/mcppolicy"
+	"github.com/onceguard/onceguard/internal/underway"
 )
 
 // Decision says how a transport treats calls of a tool.
@@ -58,7 +59,7 @@ type Gate struct {
 	sealed bool // the store encrypts results
 	seen   *seen
 
-	running underway
+	running underway.Count
 	telling sync.Map // RequestID to delivery: evidence on its way to the store
 }
 
@@ -120,7 +121,7 @@ func (g *Gate) Decide(tool string) Decision {
 // the guard.
 func (g *Gate) Close(ctx context.Context) error {
 	select {
-	case <-g.running.idle():
+	case <-g.running.Idle():
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("tool calls are still running; they become uncertain if this process ends now: %w", context.Cause(ctx))

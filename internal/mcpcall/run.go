@@ -78,9 +78,9 @@ type own struct {
 // does.
 func (g *Gate) run(ctx context.Context, c *call, p plan, up Upstream) Reply {
 	done := make(chan Reply, 1)
-	g.running.begin()
+	g.running.Enter()
 	go func() {
-		defer g.running.end()
+		defer g.running.Leave()
 		o := &own{}
 		defer func() {
 			if v := recover(); v != nil {

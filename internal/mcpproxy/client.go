@@ -135,9 +135,9 @@ func (s *session) batch(m *mcpwire.Message) {
 
 // ownTool answers a call of one of the gate's own tools.
 func (s *session) ownTool(m *mcpwire.Message) {
-	s.running.begin()
+	s.running.Enter()
 	go func() {
-		defer s.running.end()
+		defer s.running.Leave()
 		ctx, cancel := context.WithTimeout(s.ctx, storeTime)
 		defer cancel()
 		_, _ = s.toClient.write(append(frame(m.ID, s.Gate.Helper(ctx, "", m.Params), nil), '\n'))
@@ -202,9 +202,9 @@ func (s *session) acknowledge(repeat mcpcall.Handle) {
 	if len(got) == 0 {
 		return
 	}
-	s.running.begin()
+	s.running.Enter()
 	go func() {
-		defer s.running.end()
+		defer s.running.Leave()
 		ctx, cancel := context.WithTimeout(s.ctx, storeTime)
 		defer cancel()
 		for _, h := range got {

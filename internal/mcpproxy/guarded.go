@@ -63,7 +63,7 @@ func (s *session) guarded(m *mcpwire.Message) {
 		refusal = textBusy
 	default:
 		s.calls[key] = call
-		s.running.begin()
+		s.running.Enter()
 	}
 	s.mu.Unlock()
 	if refusal != "" {
@@ -72,7 +72,7 @@ func (s *session) guarded(m *mcpwire.Message) {
 		return
 	}
 	go func() {
-		defer s.running.end()
+		defer s.running.Leave()
 		defer s.leaveCall(key, call)
 		reply := s.Gate.Do(ctx, mcpcall.Call{Params: m.Params}, func(ctx context.Context, params json.RawMessage, _ http.Header) (mcpcall.Reply, error) {
 			a := s.forward(ctx, key, call, params)
@@ -128,8 +128,8 @@ func (s *session) tell(call *guardedCall, reply mcpcall.Reply) {
 // forward sends the call to the server and waits for its answer. The bytes are
 // the client's own, unless the gate has changed the params.
 func (s *session) forward(ctx context.Context, key string, call *guardedCall, params json.RawMessage) answer {
-	s.running.begin()
-	defer s.running.end()
+	s.running.Enter()
+	defer s.running.Leave()
 	s.mu.Lock()
 	gone, again := s.gone, call.forwarded
 	if !gone && !again {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard/internal/mcpwire"
+	"github.com/onceguard/onceguard/internal/underway"
 )
 
 // HTTPOptions configure an HTTP proxy. Gate, Upstream, Principal and Log are
@@ -45,7 +46,7 @@ type HTTP struct {
 	HTTPOptions
 	pass     *httputil.ReverseProxy
 	transmit http.RoundTripper // for guarded calls
-	running  jobs
+	running  underway.Count
 	draining atomic.Bool
 	streams  context.Context // ends the streams that have no end of their own
 	cut      context.CancelFunc
@@ -188,7 +189,7 @@ func (p *HTTP) Serve(ctx context.Context, ln net.Listener, drain time.Duration) 
 		failed = errors.Join(failed, errors.New("clients were cut off after the drain limit"))
 	}
 	select {
-	case <-p.running.done():
+	case <-p.running.Idle():
 	case <-limit.Done():
 		failed = errors.Join(failed, errors.New("guarded calls were still running after the drain limit; they may have happened"))
 	}

@@ -93,7 +93,7 @@ func (p *HTTP) enter(key callKey, call *httpCall) string {
 	}
 	p.count++
 	call.users = 1
-	p.running.begin()
+	p.running.Enter()
 	if p.calls[key] == nil {
 		p.calls[key] = make(map[*httpCall]bool)
 	}
@@ -115,7 +115,7 @@ func (p *HTTP) leave(key callKey, call *httpCall) {
 	}
 	call.cancel(nil)
 	p.count--
-	p.running.end()
+	p.running.Leave()
 	if delete(p.calls[key], call); len(p.calls[key]) == 0 {
 		delete(p.calls, key)
 	}

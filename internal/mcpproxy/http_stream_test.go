@@ -59,7 +59,7 @@ func TestHTTPClientLeaves(t *testing.T) {
 	<-left
 	close(release)
 	gate.await(t, "settled")
-	<-s.proxy.running.done()
+	<-s.proxy.running.Idle()
 	gate.quiet(t)
 }
 
@@ -229,7 +229,7 @@ func TestHTTPAnsweredEarly(t *testing.T) {
 	s.proxy.ServeHTTP(w, r)
 	close(answered)
 	gate.await(t, "settled")
-	<-s.proxy.running.done()
+	<-s.proxy.running.Idle()
 	if got := w.Body.String(); got != `{"jsonrpc":"2.0","id":1.5,"result":"in flight"}` {
 		t.Errorf("the client got %q", got)
 	}

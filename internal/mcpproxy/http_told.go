@@ -90,9 +90,9 @@ func (p *HTTP) acknowledge(r *http.Request, principal string, repeat mcpcall.Han
 	if len(got) == 0 {
 		return
 	}
-	p.running.begin()
+	p.running.Enter()
 	go func() {
-		defer p.running.end()
+		defer p.running.Leave()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTime)
 		defer cancel()
 		for _, h := range got {

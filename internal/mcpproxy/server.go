@@ -64,9 +64,9 @@ func (s *session) serverBatch(m *mcpwire.Message) {
 			s.ask(member.ID)
 		case mcpwire.Response:
 			if w, seen := s.unwatch(member.ID); seen {
-				s.running.begin()
+				s.running.Enter()
 				go func() {
-					defer s.running.end()
+					defer s.running.Leave()
 					s.show(w, member)
 				}()
 			}
@@ -123,9 +123,9 @@ func (s *session) response(m *mcpwire.Message) bool {
 		return false
 	}
 	delete(s.watched, key)
-	s.running.begin()
+	s.running.Enter()
 	go func() {
-		defer s.running.end()
+		defer s.running.Leave()
 		s.lookedAt(w, m)
 	}()
 	return true

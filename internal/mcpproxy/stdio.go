@@ -13,6 +13,7 @@ import (
 
 	"github.com/onceguard/onceguard/internal/mcpcall"
 	"github.com/onceguard/onceguard/internal/mcpwire"
+	"github.com/onceguard/onceguard/internal/underway"
 )
 
 // Stdio proxies one client on a pair of pipes to a server that is a child
@@ -51,7 +52,7 @@ type session struct {
 	child     *child
 	toServer  writer
 	toClient  writer
-	running   jobs // guarded calls, and answers that are looked at
+	running   underway.Count // guarded calls, and answers that are looked at
 	signalled atomic.Bool
 
 	mu       sync.Mutex
@@ -93,7 +94,7 @@ func (p *Stdio) Run(ctx context.Context) (int, error) {
 	s.serve(ctx, clientEnded, serverEnded)
 	_ = c.stdout.Close()
 	<-serverEnded
-	<-s.running.done()
+	<-s.running.Idle()
 	return c.status(), nil
 }
 
@@ -129,7 +130,7 @@ func (s *session) serve(ctx context.Context, clientEnded, serverEnded <-chan str
 // leave ends the child when nothing guarded is under way any more.
 func (s *session) leave() {
 	s.drain(true)
-	<-s.running.done()
+	<-s.running.Idle()
 	s.child.end()
 }
 
@@ -152,7 +153,7 @@ func (s *session) signal(sig os.Signal) {
 	}
 	s.drain(true)
 	go func() {
-		<-s.running.done()
+		<-s.running.Idle()
 		s.child.signal(n)
 		if n == syscall.SIGHUP { // which many take as a wish to read their configuration
 			s.drain(false)

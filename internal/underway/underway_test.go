@@ -1,4 +1,4 @@
-package httpguard
+package underway
 
 import (
 	"context"
@@ -7,30 +7,30 @@ import (
 	"testing/synctest"
 )
 
-// TestUnderway: exchanges may begin and end while others wait for them.
-func TestUnderway(t *testing.T) {
+// TestCount: work may begin and end while others wait for them.
+func TestCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var u underway
-		if err := u.wait(t.Context()); err != nil {
+		var u Count
+		if err := u.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		ends := []chan struct{}{make(chan struct{}), make(chan struct{})}
 		u.Go(func() { <-ends[0] })
 		waited := make(chan error, 2)
 		for range 2 {
-			go func() { waited <- u.wait(t.Context()) }()
+			go func() { waited <- u.Wait(t.Context()) }()
 		}
 		synctest.Wait()
 		u.Go(func() { <-ends[1] }) // the second begins while they wait
 		close(ends[0])
 		synctest.Wait()
 		if len(waited) != 0 {
-			t.Fatal("a wait ended with an exchange under way")
+			t.Fatal("a wait ended with work under way")
 		}
 		gone := errors.New("gone")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(gone)
-		if err := u.wait(ctx); err != gone {
+		if err := u.Wait(ctx); err != gone {
 			t.Errorf("a wait whose context is over: %v", err)
 		}
 		close(ends[1])
@@ -40,7 +40,7 @@ func TestUnderway(t *testing.T) {
 			}
 		}
 		u.Go(func() {}) // and again from zero
-		if err := u.wait(t.Context()); err != nil {
+		if err := u.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	})
