@@ -58,6 +58,9 @@ func (w *world) forget() {
 		w.violate("harness", "secrets: %v", err)
 	}
 	for _, e := range w.journal {
+		if !e.wrote && e.request != nil && e.request.forgotten {
+			continue // what was refused beside a claim that is forgotten must not be granted now
+		}
 		w.replayAt = e.at
 		e.do(context.Background(), w.db)
 	}

@@ -55,6 +55,7 @@ type entry struct {
 	at      time.Time
 	do      func(ctx context.Context, db *memstore.Store)
 	durable bool
+	wrote   bool // a transition; what a refusal leaves is evidence at most
 	what    string
 	request *request // nil: of several
 }
@@ -175,7 +176,7 @@ func (w *world) apply(ctx context.Context, o *op, durable bool) (onceguard.Answe
 	w.logf(o.actor, "%s %s -> %s %s, %s at %d", o.kind, o.request, a.Outcome, a.Transition, a.Record.State, a.Record.Attempt)
 	if o.kind != "get" {
 		do := o.do
-		w.journal = append(w.journal, &entry{at: o.at, what: o.actor + " " + o.kind, request: o.request, durable: !wrote, do: func(ctx context.Context, db *memstore.Store) {
+		w.journal = append(w.journal, &entry{at: o.at, what: o.actor + " " + o.kind, request: o.request, durable: !wrote, wrote: wrote, do: func(ctx context.Context, db *memstore.Store) {
 			_, _ = do(ctx, db)
 		}})
 	}
