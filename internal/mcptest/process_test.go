@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -39,8 +40,9 @@ func start(t testing.TB, env []string, command ...string) *process {
 	p := &process{t: t, cmd: exec.Command(command[0], command[1:]...), ended: make(chan struct{}), changed: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = (*errLog)(p)
-	// A group of its own, so that the end of the test ends its children too.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A group of its own, so that the end of the test ends its children too; and
+	// it does not outlive a test binary that was killed.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -49,7 +51,7 @@ func start(t testing.TB, env []string, command ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := onStarter(p.cmd.Start); err != nil {
 		t.Fatal(err)
 	}
 	go p.read(out)
@@ -61,6 +63,25 @@ func start(t testing.TB, env []string, command ...string) *process {
 		}
 	})
 	return p
+}
+
+// starter is a thread that lives as long as this process does: the kernel sends
+// Pdeathsig when the thread ends that started the child.
+var starter = sync.OnceValue(func() chan<- func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for do := range work {
+			do()
+		}
+	}()
+	return work
+})
+
+func onStarter(do func() error) error {
+	done := make(chan error, 1)
+	starter() <- func() { done <- do() }
+	return <-done
 }
 
 func (p *process) read(out io.Reader) {
