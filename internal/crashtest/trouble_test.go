@@ -175,18 +175,26 @@ func (r *round) cutting(rng *rand.Rand, end time.Time) {
 	if r.proxy == nil {
 		return
 	}
-	var before, after []*cutproxy.Handle
+	var before, after, atByte []*cutproxy.Handle
 	for time.Now().Before(end) {
 		time.Sleep(time.Duration(rng.IntN(250)) * time.Millisecond)
 		text := []string{claiming, settling}[rng.IntN(2)]
-		switch rng.IntN(5) {
+		switch rng.IntN(6) {
 		case 0:
 			r.note("connections cut", r.proxy.CutAll(cutproxy.Reset))
+		case 5: // in the middle of whatever a connection sends or is sent by then
+			dir := []cutproxy.Direction{cutproxy.ToServer, cutproxy.ToClient}[rng.IntN(2)]
+			rule := cutproxy.AtByte(dir, 200+rng.Int64N(20_000), cutproxy.Reset)
+			rule.Times = 1
+			atByte = append(atByte, r.proxy.Add(rule))
 		case 1, 2:
 			before = append(before, r.proxy.Add(cutproxy.Rule{When: cutproxy.Commits(text), Do: cutproxy.CutBefore(cutproxy.Reset)}))
 		default:
 			after = append(after, r.proxy.Add(cutproxy.Rule{When: cutproxy.Answers(text), Do: cutproxy.CutBefore(cutproxy.Reset)}))
 		}
+	}
+	for _, h := range atByte {
+		r.note("connections cut at a byte", h.Count())
 	}
 	for _, h := range before {
 		r.note("ambiguous commits, not applied", h.Count())
