@@ -5,11 +5,13 @@ package crashtest_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,12 +25,15 @@ type books struct {
 	addr, file string
 	cmd        *exec.Cmd
 	stdin      io.Closer
+
+	mu    sync.Mutex
+	usual map[string]ledger.Mode // by op: what a ledger that is started again goes on with
 }
 
 func newBooks(t testing.TB) *books {
 	t.Helper()
 	notShort(t)
-	b := &books{file: filepath.Join(t.TempDir(), "ledger.jsonl")}
+	b := &books{file: filepath.Join(t.TempDir(), "ledger.jsonl"), usual: map[string]ledger.Mode{}}
 	b.start(t)
 	t.Cleanup(b.end)
 	return b
@@ -40,8 +45,17 @@ func (b *books) start(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.mu.Lock()
+	usual, err := json.Marshal(b.usual)
+	b.mu.Unlock()
+	if err == nil {
+		err = os.WriteFile(b.file+".modes", usual, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.cmd = exec.Command(exe)
-	b.cmd.Env = append(os.Environ(), ledgerFile+"="+b.file, ledgerAddr+"="+b.addr)
+	b.cmd.Env = append(os.Environ(), ledgerFile+"="+b.file, ledgerAddr+"="+b.addr, ledgerModes+"="+b.file+".modes")
 	b.cmd.Stderr = os.Stderr
 	if b.stdin, err = b.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -72,6 +86,11 @@ func (b *books) modes(t testing.TB, op string, modes ...ledger.Mode) {
 	t.Helper()
 	if err := b.Modes(limit(t), op, modes...); err != nil {
 		t.Fatal(err)
+	}
+	if len(modes) > 0 {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.usual[op] = modes[len(modes)-1]
 	}
 }
 

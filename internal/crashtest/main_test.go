@@ -4,6 +4,7 @@ package crashtest_test
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -21,13 +22,14 @@ var (
 
 // Variables that make this test binary a ledger.
 const (
-	ledgerFile = "ONCEGUARD_CRASHTEST_LEDGER_FILE"
-	ledgerAddr = "ONCEGUARD_CRASHTEST_LEDGER_ADDR"
+	ledgerFile  = "ONCEGUARD_CRASHTEST_LEDGER_FILE"
+	ledgerAddr  = "ONCEGUARD_CRASHTEST_LEDGER_ADDR"
+	ledgerModes = "ONCEGUARD_CRASHTEST_LEDGER_MODES" // a file
 )
 
 func TestMain(m *testing.M) {
 	if file := os.Getenv(ledgerFile); file != "" {
-		os.Exit(serveLedger(file, os.Getenv(ledgerAddr)))
+		os.Exit(serveLedger(file, os.Getenv(ledgerAddr), os.Getenv(ledgerModes)))
 	}
 	flag.Parse()
 	given := false
@@ -46,14 +48,22 @@ func TestMain(m *testing.M) {
 
 // serveLedger ends when its standard input does, so that it never outlives the
 // test that started it.
-func serveLedger(file, addr string) int {
+func serveLedger(file, addr, modes string) int {
+	c := ledger.Config{File: file, Addr: addr, Ready: func(addr string) { fmt.Println(addr) }}
+	data, err := os.ReadFile(modes)
+	if err == nil {
+		err = json.Unmarshal(data, &c.Modes)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-	err := ledger.Run(ctx, ledger.Config{File: file, Addr: addr, Ready: func(addr string) { fmt.Println(addr) }})
-	if err != nil {
+	if err := ledger.Run(ctx, c); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

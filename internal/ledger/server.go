@@ -20,6 +20,9 @@ type Config struct {
 	Addr  string            // loopback address with port; default 127.0.0.1:0
 	File  string            // the ledger's file; required, created if missing
 	Ready func(addr string) // called once it listens, with the actual address; optional
+	// Modes are in force from the start, by op, as if /modes had set them: a
+	// provider that was restarted goes on as it is. Optional.
+	Modes map[string]Mode
 }
 
 // Run serves a ledger until ctx ends, and then returns nil. Held requests are
@@ -43,6 +46,13 @@ func Run(ctx context.Context, c Config) error {
 	s := &server{
 		journal: j, book: newBook(records), ops: make(map[string]*op),
 		changed: make(chan struct{}), done: make(chan struct{}),
+	}
+	for name, m := range c.Modes {
+		if err := m.check(); err != nil {
+			return errors.Join(fmt.Errorf("ledger: mode of %s: %w", name, err), ln.Close(), j.close())
+		}
+		o := s.op(name)
+		o.own, o.plan = true, plan{modes: []Mode{m}}
 	}
 	srv := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
