@@ -38,6 +38,9 @@ func (g *Gate) answer(ctx context.Context, c *call, p plan, receipt onceguard.Re
 			}
 			return r
 		}
+		if !receipt.Replayed && o.reply.Error != nil {
+			return Reply{Error: o.reply.Error, Handle: h}
+		}
 		return g.refused(c, rec)
 	case onceguard.ErrUncertain:
 		if o.shape == shapeTask {

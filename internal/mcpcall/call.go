@@ -56,6 +56,10 @@ func (h Handle) RequestID() onceguard.RequestID { return h.id }
 // a server that died, a timeout). Its text is kept as the receipt's reason and
 // shown to the caller: no secrets in it.
 //
+// An error beside a Reply of an error or of a result with isError is the
+// upstream's own word on what that means for the effect: NotExecuted, Refused, or
+// any other error for "nobody knows". It goes before the policy's is_error.
+//
 // ctx does not end when the client leaves, unless the tool is cancel-safe; it
 // ends when the tool's max_run is over or the lease is lost. Upstream must then
 // return, and a late answer must be returned rather than dropped.

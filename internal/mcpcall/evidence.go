@@ -141,10 +141,25 @@ func (g *Gate) deliver(ctx context.Context, h Handle, level string) error {
 	if h.id.IsZero() {
 		return nil
 	}
-	// A client may be faster than the store: from here on this process knows.
+	return g.tell(h, level)(ctx)
+}
+
+// Delivering says that the reply is being written: from here on this process
+// takes it for delivered, since a client may be faster with its next call than
+// the store. The function that it returns is Delivered, and must be called once.
+func (g *Gate) Delivering(h Handle) func(ctx context.Context) error {
+	if h.id.IsZero() {
+		return func(context.Context) error { return nil }
+	}
+	return g.tell(h, written)
+}
+
+func (g *Gate) tell(h Handle, level string) func(ctx context.Context) error {
 	g.telling.Store(h.id, h.turn)
-	defer g.telling.Delete(h.id)
-	return g.note(ctx, onceguard.Evidence{ID: h.id, Kind: kindDelivered, By: byGate, Detail: level, Body: compact(delivery{level, h.turn})})
+	return func(ctx context.Context) error {
+		defer g.telling.Delete(h.id)
+		return g.note(ctx, onceguard.Evidence{ID: h.id, Kind: kindDelivered, By: byGate, Detail: level, Body: compact(delivery{level, h.turn})})
+	}
 }
 
 // maxFields bounds the fields of a call that are told apart.

@@ -81,18 +81,22 @@ func (g *Gate) run(ctx context.Context, c *call, p plan, up Upstream) Reply {
 	g.running.Enter()
 	go func() {
 		defer g.running.Leave()
-		o := &own{}
+		o, answered := &own{}, false
 		defer func() {
-			if v := recover(); v != nil {
-				// The guard has stored that nobody knows.
-				g.opts.Log.ErrorContext(ctx, "onceguard: forwarding a tool call panicked", "tool", c.tool, "panic", fmt.Sprint(v))
-				done <- g.uncertain(c, onceguard.Record{}, o)
+			if answered {
+				return
 			}
+			// A panic, or the end of the goroutine (recover returns nil then). The
+			// guard has stored that nobody knows.
+			g.opts.Log.ErrorContext(ctx, "onceguard: forwarding a tool call panicked", "tool", c.tool, "panic", fmt.Sprint(recover()))
+			done <- g.uncertain(c, onceguard.Record{}, o)
 		}()
 		receipt, err := onceguard.Do(ctx, c.guard, g.request(c, p.key), func(ectx context.Context, a *onceguard.Attempt) ([]byte, error) {
 			return g.forward(ectx, ctx, c, a, up, o)
 		})
-		done <- g.answer(ctx, c, p, receipt, err, o)
+		reply := g.answer(ctx, c, p, receipt, err, o)
+		answered = true
+		done <- reply
 	}()
 	var late <-chan time.Time
 	if c.how.AnswerWithin > 0 {
@@ -135,9 +139,9 @@ func (g *Gate) forward(ctx, client context.Context, c *call, a *onceguard.Attemp
 	if err := a.Ready(); err != nil {
 		return nil, err
 	}
-	r, err := up(ctx, params, header)
-	if err != nil {
-		return nil, err
+	r, said := up(ctx, params, header)
+	if said != nil && r.Result == nil && r.Error == nil {
+		return nil, said
 	}
 	taskID := ""
 	if r.Result != nil {
@@ -156,7 +160,11 @@ func (g *Gate) forward(ctx, client context.Context, c *call, a *onceguard.Attemp
 		state, has := text(field(r.Result, "requestState"))
 		g.keep(ctx, c, a, mark{Mark: markAwaiting, State: g.stateOf(has, state)})
 	}
-	return outcome(r, o.shape, c.how.IsError)
+	value, means := outcome(r, o.shape, c.how.IsError)
+	if said != nil && (r.Error != nil || o.shape == shapeError) {
+		return r.Result, said // the result is kept where said is a refusal
+	}
+	return value, means
 }
 
 // keep stores a mark of the attempt. A mark that is lost costs comfort, not

@@ -1,0 +1,367 @@
+package mcpguard_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/auth"
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/mcpguard"
+)
+
+type httpRequest = http.Request
+
+// transports connect a client in every way that the SDK knows.
+var transports = []struct {
+	name    string
+	connect func(w *world) *mcp.ClientSession
+}{
+	{"in memory", func(w *world) *mcp.ClientSession { return w.connect() }},
+	{"HTTP with sessions", func(w *world) *mcp.ClientSession { return w.connectHTTP(false) }},
+	{"HTTP without sessions", func(w *world) *mcp.ClientSession { return w.connectHTTP(true) }},
+}
+
+func TestReceiving(t *testing.T) {
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			t.Run("the same key again", func(t *testing.T) {
+				w := newWorld(t).start()
+				s := tr.connect(w)
+				for range 2 {
+					w.expect(w.call(s, with(pay("A-1", 5), mcp.Meta{"io.github.onceguard/key": "k-1"})), "")
+				}
+				w.took(1)
+				same(t, w.wire.results(t))
+			})
+			t.Run("what no decoder keeps", func(t *testing.T) {
+				w := newWorld(t).start()
+				s := tr.connect(w)
+				for range 3 {
+					w.call(s, &mcp.CallToolParams{Name: "raw", Meta: mcp.Meta{"callId": "c"}})
+				}
+				w.took(1)
+				list := w.wire.results(t)
+				same(t, list)
+				if n := strings.Count(list[0], `{"z":9007199254740993,"run":1,"a":"`); n != 3 {
+					t.Errorf("%d of 3 exact values in %s", n, list[0])
+				}
+			})
+			t.Run("the same host's id again, after a restart", func(t *testing.T) {
+				w := newWorld(t).start()
+				w.call(tr.connect(w), with(pay("A-1", 5), mcp.Meta{"claudecode/toolUseId": "toolu_1"}))
+				w.start()
+				w.call(tr.connect(w), with(pay("A-1", 5), mcp.Meta{"claudecode/toolUseId": "toolu_1"}))
+				w.took(1)
+				same(t, w.wire.results(t))
+			})
+			t.Run("an answered call again", func(t *testing.T) {
+				w := newWorld(t).start()
+				s := tr.connect(w)
+				w.call(s, pay("A-1", 5))
+				v := w.expect(w.call(s, pay("A-1", 5)), "repeat")
+				w.took(1)
+				again := pay("A-1", 5)
+				again.Arguments.(map[string]any)["onceguard_repeat"] = v.RepeatToken
+				for range 2 {
+					w.expectNot(w.call(s, again), "repeat")
+				}
+				w.took(2)
+			})
+			t.Run("another tool's definition says that it only reads", func(t *testing.T) {
+				w := newWorld(t).start()
+				s := tr.connect(w)
+				for range 2 {
+					w.expect(w.call(s, &mcp.CallToolParams{Name: "balance"}), "")
+				}
+				w.took(2)
+			})
+		})
+	}
+}
+
+// same fails unless all are the same bytes, and more than one.
+func same(t *testing.T, list []string) {
+	t.Helper()
+	if len(list) < 2 {
+		t.Fatalf("%d results", len(list))
+	}
+	for _, r := range list[1:] {
+		if r != list[0] {
+			t.Errorf("a replay differs from the first answer\n first %s\n then  %s", list[0], r)
+		}
+	}
+}
+
+func (w *world) expectNot(r *mcp.CallToolResult, name string) {
+	w.Helper()
+	if v, _ := mcpguard.ReadVerdict(r); v.Name == name || r.IsError {
+		w.Errorf("the verdict is %q: %s", v.Name, text(r))
+	}
+}
+
+// TestReceivingAtOnce: callers at the same time share one effect and its bytes.
+func TestReceivingAtOnce(t *testing.T) {
+	w := newWorld(t)
+	begun, goOn := make(chan bool, 1), make(chan bool)
+	w.pay = func(ctx context.Context, r *mcp.CallToolRequest, in order) (*mcp.CallToolResult, paid, error) {
+		begun <- true
+		<-goOn
+		return w.act(ctx, r, in)
+	}
+	w.start()
+	var all sync.WaitGroup
+	for range 8 {
+		s := w.connect()
+		all.Go(func() { w.call(s, pay("A-1", 5)) })
+	}
+	<-begun
+	close(goOn)
+	all.Wait()
+	w.took(1)
+}
+
+// TestReceivingClientLeaves: a client that gave up does not end the tool, and
+// gets the result when it asks again under another id.
+func TestReceivingClientLeaves(t *testing.T) {
+	w := newWorld(t)
+	begun, goOn := make(chan bool, 1), make(chan bool)
+	w.pay = func(ctx context.Context, r *mcp.CallToolRequest, in order) (*mcp.CallToolResult, paid, error) {
+		begun <- true
+		<-goOn
+		if ctx.Err() != nil {
+			return nil, paid{}, errors.New("cancelled")
+		}
+		return w.act(ctx, r, in)
+	}
+	w.start()
+	gone := make(chan bool)
+	leaving := sync.OnceFunc(func() { close(gone) })
+	w.server.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
+		return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+			if method == "tools/call" {
+				defer context.AfterFunc(ctx, leaving)()
+			}
+			return next(ctx, method, req)
+		}
+	})
+	s := w.connect()
+	ctx, leave := context.WithCancel(w.ctx)
+	left := make(chan error)
+	go func() {
+		_, err := s.CallTool(ctx, pay("A-1", 5))
+		left <- err
+	}()
+	<-begun
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the client left with %v", err)
+	}
+	<-gone
+	close(goOn)
+	r := w.call(w.connect(), pay("A-1", 5)) // in another session, as after a broken stream
+	if v, ok := mcpguard.ReadVerdict(r); ok || r.IsError {
+		t.Errorf("the retry was told %+v: %s", v, text(r))
+	}
+	w.took(1)
+}
+
+// TestReceivingMeanings: what handlers say about their effect.
+func TestReceivingMeanings(t *testing.T) {
+	plain := errors.New("no answer from the bank")
+	for _, tc := range []struct {
+		name    string
+		policy  mcpguard.Tool
+		err     error
+		isError bool // SetError on a result with content of its own
+		first   string
+		second  string
+		runs    int64
+	}{
+		{name: "an error", err: plain, first: "uncertain", second: "uncertain", runs: 1},
+		{name: "not executed", err: onceguard.NotExecuted(plain), second: "", runs: 2},
+		{name: "refused", err: onceguard.Refused(plain), second: "", runs: 1},
+		{name: "set on a result, not executed", err: onceguard.NotExecuted(plain), isError: true, runs: 2},
+		{name: "set on a result, refused", err: onceguard.Refused(plain), isError: true, runs: 1},
+		{name: "set on a result", err: plain, isError: true, first: "uncertain", second: "uncertain", runs: 1},
+		{name: "the policy says not executed", policy: mcpguard.Tool{IsError: mcpguard.IsErrorNotExecuted}, err: plain, runs: 2},
+		{name: "the policy says success", policy: mcpguard.Tool{IsError: mcpguard.IsErrorSuccess}, err: plain, second: "repeat", runs: 1},
+		{name: "the handler goes before the policy", policy: mcpguard.Tool{IsError: mcpguard.IsErrorNotExecuted}, err: onceguard.Refused(plain), runs: 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			tc.policy.Name = "*"
+			policy, err := mcpguard.NewPolicy("shop", tc.policy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.options.Policy = policy
+			w.pay = func(context.Context, *mcp.CallToolRequest, order) (*mcp.CallToolResult, paid, error) {
+				w.effects.Add(1)
+				if tc.isError {
+					r := &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: "said by the tool"}}}
+					r.SetError(tc.err)
+					return r, paid{}, nil
+				}
+				return nil, paid{}, tc.err
+			}
+			w.start()
+			s := w.connect()
+			r := w.call(s, with(pay("A-1", 5), mcp.Meta{"callId": "c"}))
+			w.expect(r, tc.first)
+			if !r.IsError {
+				t.Error("the first answer is no error")
+			}
+			if tc.first == "" && tc.isError && text(r) != "said by the tool" {
+				t.Errorf("the tool's words became %q", text(r))
+			}
+			key := mcp.Meta{"callId": "c"}
+			if tc.second == "repeat" {
+				key = nil
+			}
+			w.expect(w.call(s, with(pay("A-1", 5), key)), tc.second)
+			w.took(tc.runs)
+		})
+	}
+}
+
+// TestReceivingProtocolErrors: what handlers answer as JSON-RPC errors.
+func TestReceivingProtocolErrors(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		err  error
+		code int64 // that the client gets; 0: a verdict
+		runs int64
+	}{
+		{"invalid params", &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "no such order"}, jsonrpc.CodeInvalidParams, 2},
+		{"internal", &jsonrpc.Error{Code: jsonrpc.CodeInternalError, Message: "down"}, 0, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pay = func(context.Context, *mcp.CallToolRequest, order) (*mcp.CallToolResult, paid, error) {
+				w.effects.Add(1)
+				return nil, paid{}, tc.err
+			}
+			w.start()
+			s := w.connect()
+			for range 2 {
+				r, err := s.CallTool(w.ctx, pay("A-1", 5))
+				var wire *jsonrpc.Error
+				switch {
+				case tc.code == 0 && err == nil:
+					w.expect(r, "uncertain")
+				case tc.code == 0, !errors.As(err, &wire), wire.Code != tc.code, wire.Message != "no such order":
+					t.Errorf("the client got %v, %v", r, err)
+				}
+			}
+			w.took(tc.runs)
+		})
+	}
+}
+
+// TestReceivingPanic: a handler that panics, or ends its goroutine, leaves an
+// unknown outcome and a living server.
+func TestReceivingPanic(t *testing.T) {
+	for name, die := range map[string]func(){"panic": func() { panic("boom") }, "exit": exit} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pay = func(context.Context, *mcp.CallToolRequest, order) (*mcp.CallToolResult, paid, error) {
+				w.effects.Add(1)
+				die()
+				return nil, paid{}, nil
+			}
+			w.start()
+			s := w.connect()
+			w.expect(w.call(s, pay("A-1", 5)), "uncertain")
+			w.start()
+			w.expect(w.call(w.connect(), pay("A-1", 5)), "uncertain")
+			w.took(1)
+		})
+	}
+}
+
+// TestReceivingDrift: the same order with another amount runs nothing.
+func TestReceivingDrift(t *testing.T) {
+	w := newWorld(t)
+	var err error
+	w.options.Policy, err = mcpguard.ParsePolicy([]byte("version: 1\nserver: shop\ntools:\n  - name: pay\n    identity: {key: [/order]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	s := w.connect()
+	w.call(s, pay("A-1", 5))
+	v := w.expect(w.call(s, pay("A-1", 6)), "drift")
+	if len(v.ChangedFields) != 1 || v.ChangedFields[0] != "/amount" || !v.MayHaveRun {
+		t.Errorf("the verdict is %+v", v)
+	}
+	w.took(1)
+}
+
+// TestReceivingScopes: callers with different tokens do not meet, and one
+// without a token runs nothing.
+func TestReceivingScopes(t *testing.T) {
+	w := newWorld(t)
+	w.options.Scope = mcpguard.TokenUser
+	w.start()
+	as := func(user string) mcp.Middleware {
+		return func(next mcp.MethodHandler) mcp.MethodHandler {
+			return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+				if r, ok := req.(*mcp.CallToolRequest); ok {
+					r.Extra = &mcp.RequestExtra{TokenInfo: &auth.TokenInfo{UserID: user}}
+				}
+				return next(ctx, method, req)
+			}
+		}
+	}
+	for _, user := range []string{"ann", "bob", "ann"} {
+		w.start()
+		w.server.AddReceivingMiddleware(as(user))
+		w.call(w.connect(), with(pay("A-1", 5), mcp.Meta{"callId": "c"}))
+	}
+	w.took(2)
+	w.start()
+	_, err := w.connect().CallTool(w.ctx, pay("A-1", 5))
+	var wire *jsonrpc.Error
+	if !errors.As(err, &wire) || wire.Code != -32001 {
+		t.Errorf("a caller without a token got %v", err)
+	}
+	w.took(2)
+}
+
+// TestReceivingList: the list has the argument and the two tools, and the
+// server's own definitions stay as they are.
+func TestReceivingList(t *testing.T) {
+	w := newWorld(t).start()
+	s := w.connect()
+	for range 2 {
+		list, err := s.ListTools(w.ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, tool := range list.Tools {
+			names = append(names, tool.Name)
+			properties, _ := tool.InputSchema.(map[string]any)["properties"].(map[string]any)
+			if _, has := properties["onceguard_repeat"]; has != (tool.Name == "pay" || tool.Name == "raw") {
+				t.Errorf("%s has the argument: %v", tool.Name, has)
+			}
+		}
+		if got := strings.Join(names, " "); got != "balance pay raw onceguard_status onceguard_open" {
+			t.Errorf("the list is %s", got)
+		}
+	}
+	w.call(s, pay("A-1", 5))
+	v := w.expect(w.call(s, pay("A-1", 5)), "repeat")
+	r := w.call(s, &mcp.CallToolParams{Name: "onceguard_status", Arguments: map[string]any{"request_id": v.RequestID}})
+	if !strings.Contains(text(r), "succeeded") {
+		t.Errorf("the status is %s", text(r))
+	}
+	w.took(1)
+}
