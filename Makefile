@@ -79,7 +79,7 @@ crash: need-go need-postgres need-faketime ## prove by crashes: kill and error a
 crash-full: need-go need-postgres need-faketime ## the whole table of docs/faults.md, and the campaign for DURATION (10m)
 	ONCEGUARD_CRASH_FULL=1 $(GO) test -count=1 -v -timeout 0 ./internal/crashtest -crash.duration=$(DURATION)
 
-# model-full: up to an hour, and up to 12 GB.
+# model-full: ten minutes or more, and up to 12 GB.
 .PHONY: model
 model: need-go need-spin ## explore the model of the protocol within small bounds, wrong rules included
 	$(GO) test -count=1 -v ./model
