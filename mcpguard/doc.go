@@ -20,7 +20,8 @@
 // otherwise, or the server's handler says it itself: a handler added with
 // mcp.AddTool that returns an error made with onceguard.NotExecuted or
 // onceguard.Refused (the SDK makes a result with isError of it and keeps the
-// error), and any handler that calls CallToolResult.SetError with one. A handler
+// error), and any handler that calls CallToolResult.SetError with one. Arguments
+// that the SDK refuses by the tool's schema executed nothing. A handler
 // that returns a *jsonrpc.Error, or any handler added with Server.AddTool that
 // returns an error, answers with a JSON-RPC error: the codes -32601 and -32602
 // say that nothing ran, the marks above say what they say, and all else is

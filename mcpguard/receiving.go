@@ -67,8 +67,11 @@ func (c *received) forward(ctx context.Context, raw json.RawMessage, header http
 		return mcpcall.Reply{}, err
 	}
 	c.result = result
-	if out.IsError && out.GetError() != nil {
-		return mcpcall.Reply{Result: c.bytes}, marked(out.GetError())
+	if said := out.GetError(); out.IsError && said != nil {
+		if c.m.refused(r.Params.Name, r.Params.Arguments, said) {
+			said = onceguard.NotExecuted(said)
+		}
+		return mcpcall.Reply{Result: c.bytes}, marked(said)
 	}
 	return mcpcall.Reply{Result: c.bytes}, nil
 }

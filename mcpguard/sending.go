@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -138,20 +139,28 @@ func (c *sent) forward(ctx context.Context, raw json.RawMessage, header http.Hea
 
 // failed says what an error of the client means.
 func (c *sent) failed(err error, times int64) (mcpcall.Reply, error) {
-	var wire *jsonrpc.Error
-	switch {
-	case times == 0:
+	if times == 0 {
 		return mcpcall.Reply{}, onceguard.NotExecuted(err)
-	case times == 1 && errors.As(err, &wire):
+	}
+	// With one message sent, an error is the server's answer to it only if it is
+	// the SDK's for that message: one from the host's own answering of a question
+	// comes after the server acted, whatever it wraps.
+	if times > 1 || !strings.HasPrefix(err.Error(), sdkCalling) {
+		return mcpcall.Reply{}, fmt.Errorf("the exchange failed after %d messages: %v", times, err) //nolint:errorlint // what it wraps must not speak for the call
+	}
+	if dial := onceguard.ClassifyDial(err); marked(dial) != nil { // before the SDK's own code for it
+		return mcpcall.Reply{}, dial
+	}
+	var wire *jsonrpc.Error
+	if errors.As(err, &wire) {
 		c.err, c.bytes = err, rawError(err)
 		return mcpcall.Reply{Error: c.bytes}, nil
-	case times == 1:
-		return mcpcall.Reply{}, onceguard.ClassifyDial(err)
-	case errors.As(err, &wire):
-		return mcpcall.Reply{}, fmt.Errorf("the exchange failed after %d messages: %w", times, err)
 	}
 	return mcpcall.Reply{}, err
 }
+
+// sdkCalling begins the SDK's error of one message.
+const sdkCalling = `calling "` + methodCall + `": `
 
 func session(r mcp.Request) *mcp.ClientSession {
 	s, _ := r.GetSession().(*mcp.ClientSession)

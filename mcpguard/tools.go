@@ -8,26 +8,28 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// learned are the names of the tools whose definitions the gate has seen.
+// learned are the tools whose definitions the gate has seen, and the schemas of
+// their arguments as the SDK has them.
 type learned struct {
-	mu    sync.Mutex
-	names map[string]bool
+	mu      sync.Mutex
+	schemas map[string]any
 }
 
-func (l *learned) has(tool string) bool {
+func (l *learned) schema(tool string) (schema any, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.names[tool]
+	schema, known = l.schemas[tool]
+	return schema, known
 }
 
 func (l *learned) add(tools []*mcp.Tool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.names == nil {
-		l.names = make(map[string]bool)
+	if l.schemas == nil {
+		l.schemas = make(map[string]any)
 	}
 	for _, t := range tools {
-		l.names[t.Name] = true
+		l.schemas[t.Name] = t.InputSchema
 	}
 }
 
@@ -80,7 +82,7 @@ const maxPages = 100
 // passes, and what has a schema of its own for results, does not depend on
 // whether a client listed them.
 func (m *Middleware) learn(ctx context.Context, r *mcp.CallToolRequest, next mcp.MethodHandler) {
-	if m.tools.has(r.Params.Name) {
+	if _, known := m.tools.schema(r.Params.Name); known {
 		return
 	}
 	cursor := ""

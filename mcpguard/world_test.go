@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -172,7 +173,7 @@ func (w *world) connectHTTP(stateless bool, middleware ...mcp.Middleware) *mcp.C
 }
 
 func (w *world) serve(stateless bool) (url string) {
-	h := mcp.NewStreamableHTTPHandler(func(r *httpRequest) *mcp.Server { return w.server }, &mcp.StreamableHTTPOptions{Stateless: stateless, Logger: quiet})
+	h := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return w.server }, &mcp.StreamableHTTPOptions{Stateless: stateless, Logger: quiet})
 	at := httptest.NewServer(h)
 	w.Cleanup(at.Close)
 	return at.URL
@@ -236,4 +237,14 @@ func (w *world) took(n int64) {
 	if got := w.effects.Load(); got != n {
 		w.Errorf("%d effects, want %d", got, n)
 	}
+}
+
+// encode is what a result is as JSON.
+func encode(t testing.TB, r *mcp.CallToolResult) string {
+	t.Helper()
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
