@@ -160,7 +160,7 @@ func TestMistakes(t *testing.T) {
 		{"template not opened", "key: [/order/Id, /line]", "template: 'b}'", "without a '{'"},
 		{"duration", "max_run: 1m", "max_run: soon", "write 90s"},
 		{"no duration", "max_run: 1m", "max_run: 0s", "write 90s"},
-		{"two documents", "server: payments", "server: payments\n---\nx: 1", "one YAML document"},
+		{"two documents", "server: payments", "server: payments\n---\nx: 1", "2 YAML documents"},
 		{"bad pointer of an id", "meta: com.example/op", "call_ids: ['/a~2']", "~0"},
 		{"no YAML", "server: payments", "server: [", "not YAML"},
 	} {

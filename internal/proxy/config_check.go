@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/onceguard/onceguard"
+	"github.com/onceguard/onceguard/internal/jsonpointer"
 )
 
 // check finds what is missing or contradictory, and prepares what requests need.
@@ -251,8 +252,9 @@ func (p KeyPart) check(at pattern) error {
 	case p.Header != "" && !isToken(p.Header):
 		return fmt.Errorf("header: %.60q is not a header name", p.Header)
 	case p.JSON != "":
-		_, err := pointerTokens(p.JSON)
-		return err
+		if _, err := jsonpointer.Parse(p.JSON); err != nil {
+			return fmt.Errorf("json: %w", err)
+		}
 	case p.Path != "" && !slices.Contains(at.variables(), p.Path):
 		return fmt.Errorf("path: the route's path has no {%.60s}", p.Path)
 	}

@@ -1,4 +1,4 @@
-package mcppolicy
+package yamlfile
 
 import (
 	"fmt"
@@ -9,17 +9,14 @@ import (
 	"github.com/onceguard/onceguard"
 )
 
-// span is a duration of the file: 90s, 15m, 24h, 30d, forever.
-type span time.Duration
+// Span is a duration: 90s, 15m, 24h, 30d, forever.
+type Span time.Duration
 
 // UnmarshalYAML reads the scalar's text.
-func (s *span) UnmarshalYAML(text []byte) error {
-	t := strings.TrimSpace(string(text))
-	if len(t) >= 2 && (t[0] == '"' || t[0] == '\'') && t[len(t)-1] == t[0] {
-		t = t[1 : len(t)-1]
-	}
+func (s *Span) UnmarshalYAML(text []byte) error {
+	t := Scalar(text)
 	if t == "forever" {
-		*s = span(onceguard.Forever)
+		*s = Span(onceguard.Forever)
 		return nil
 	}
 	d, err := time.ParseDuration(t)
@@ -31,6 +28,15 @@ func (s *span) UnmarshalYAML(text []byte) error {
 	if err != nil || d <= 0 {
 		return fmt.Errorf("%.40q is not a duration above zero; write 90s, 15m, 24h, 30d", t)
 	}
-	*s = span(d)
+	*s = Span(d)
 	return nil
+}
+
+// Scalar is a YAML scalar's text without quotes around it.
+func Scalar(text []byte) string {
+	t := strings.TrimSpace(string(text))
+	if len(t) >= 2 && (t[0] == '"' || t[0] == '\'') && t[len(t)-1] == t[0] {
+		t = t[1 : len(t)-1]
+	}
+	return t
 }
