@@ -3,6 +3,7 @@ package mcpguard
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/onceguard/onceguard"
@@ -37,7 +38,12 @@ func NewPolicy(server string, tools ...Tool) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mcpguard: %w", err)
 	}
-	return policyOf(mcppolicy.Parse(doc))
+	parsed, err := mcppolicy.Parse(doc)
+	if err != nil {
+		// The document has one line, and nobody sees it.
+		return nil, fmt.Errorf("mcpguard: %s", strings.TrimPrefix(err.Error(), "line 1: "))
+	}
+	return &Policy{parsed}, nil
 }
 
 func policyOf(p *mcppolicy.Policy, err error) (*Policy, error) {

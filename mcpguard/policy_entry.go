@@ -36,6 +36,11 @@ func (t Tool) entry() (entry, error) {
 	if t.Limits.MaxResult != 0 || t.Limits.RetryWindow != 0 {
 		return e, errors.New("Limits.MaxResult and Limits.RetryWindow have no meaning here; Keep says what is stored")
 	}
+	for name, d := range map[string]time.Duration{"Limits.Wait": t.Limits.Wait, "Limits.MaxRun": t.Limits.MaxRun, "Limits.Lease": t.Limits.Lease, "AnswerWithin": t.AnswerWithin, "Policy.Horizon": t.Policy.Horizon} {
+		if d < 0 {
+			return e, fmt.Errorf("%s is %s; here it is a duration above zero, or 0 for the default", name, d)
+		}
+	}
 	i := identity(t.Identity)
 	if len(i.Key)+len(i.Ignore)+len(i.CallIDs)+len(i.TurnIDs)+len(i.ShowValues) > 0 || i.Template != "" || i.Meta != "" {
 		e.Identity = &i
