@@ -40,6 +40,36 @@ func TestReceivingExchange(t *testing.T) {
 	}
 }
 
+// TestBusy: a server that is busy asks for nothing and for the same call again,
+// which the SDK's client makes. Nothing ran before.
+func TestBusy(t *testing.T) {
+	for _, side := range []string{"receiving", "sending"} {
+		t.Run(side, func(t *testing.T) {
+			w := newWorld(t)
+			var calls atomic.Int64
+			w.pay = func(ctx context.Context, r *mcp.CallToolRequest, in order) (*mcp.CallToolResult, paid, error) {
+				if calls.Add(1) < 3 {
+					return &mcp.CallToolResult{InputRequests: mcp.InputRequestMap{}}, paid{}, nil
+				}
+				return w.act(ctx, r, in)
+			}
+			var s *mcp.ClientSession
+			if side == "receiving" {
+				s = w.start().connect()
+			} else {
+				s = w.plain().connect(w.host())
+			}
+			for range 2 {
+				w.expect(w.call(s, with(pay("A-1", 5), mcp.Meta{"callId": "c"})), "")
+			}
+			w.took(1)
+			if n := calls.Load(); n != 3 {
+				t.Errorf("%d calls of the tool, want 3", n)
+			}
+		})
+	}
+}
+
 // TestReceivingMoney: only the host's user allows a repeat.
 func TestReceivingMoney(t *testing.T) {
 	policy, err := mcpguard.NewPolicy("shop", mcpguard.Tool{Name: "pay", Repeat: mcpguard.RepeatMoney})

@@ -104,23 +104,28 @@ func (w *world) expectNot(r *mcp.CallToolResult, name string) {
 
 // TestReceivingAtOnce: callers at the same time share one effect and its bytes.
 func TestReceivingAtOnce(t *testing.T) {
-	w := newWorld(t)
-	begun, goOn := make(chan bool, 1), make(chan bool)
-	w.pay = func(ctx context.Context, r *mcp.CallToolRequest, in order) (*mcp.CallToolResult, paid, error) {
-		begun <- true
-		<-goOn
-		return w.act(ctx, r, in)
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			w := newWorld(t)
+			begun, goOn := make(chan bool, 1), make(chan bool)
+			w.pay = func(ctx context.Context, r *mcp.CallToolRequest, in order) (*mcp.CallToolResult, paid, error) {
+				begun <- true
+				<-goOn
+				return w.act(ctx, r, in)
+			}
+			w.start()
+			var all sync.WaitGroup
+			for range 8 {
+				s := tr.connect(w)
+				all.Go(func() { w.call(s, with(pay("A-1", 5), mcp.Meta{"callId": "c"})) })
+			}
+			<-begun
+			close(goOn)
+			all.Wait()
+			w.took(1)
+			same(t, w.wire.results(t))
+		})
 	}
-	w.start()
-	var all sync.WaitGroup
-	for range 8 {
-		s := w.connect()
-		all.Go(func() { w.call(s, pay("A-1", 5)) })
-	}
-	<-begun
-	close(goOn)
-	all.Wait()
-	w.took(1)
 }
 
 // TestReceivingClientLeaves: a client that gave up does not end the tool, and

@@ -51,6 +51,16 @@ func shapeOf(result json.RawMessage) (s shape, taskID string) {
 	return shapePlain, ""
 }
 
+// busy reports a question that asks for nothing and hands out no state: the server
+// sheds load (SEP-2322), and the client makes the same call again.
+func busy(question json.RawMessage) bool {
+	if state := field(question, "requestState"); state != nil && string(state) != "null" {
+		return false
+	}
+	asked, _, ok := members(field(question, "inputRequests"))
+	return ok && len(asked) == 0
+}
+
 // errorCode reads a raw JSON-RPC error.
 func errorCode(raw json.RawMessage) (code int, message string) {
 	var e struct {
@@ -79,6 +89,8 @@ func outcome(r Reply, s shape, how mcppolicy.IsError) ([]byte, error) {
 		return nil, errors.New("the server's answer has no readable result")
 	case s == shapeTask:
 		return nil, errTask
+	case s == shapeInput && busy(r.Result):
+		return nil, onceguard.NotExecuted(errors.New("the server was busy and asked for the same call later"))
 	case s == shapeError:
 		err := errors.New("the tool answered with isError")
 		switch how {

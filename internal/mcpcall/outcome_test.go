@@ -40,7 +40,16 @@ func TestOutcomes(t *testing.T) {
 		"no result":              {first: mcpcall.Uncertain, again: mcpcall.Uncertain, runs: 1},
 		"a result that is none":  {result: `7`, first: mcpcall.Uncertain, again: mcpcall.Uncertain, runs: 1},
 		"a broken result":        {result: `{"content":`, first: mcpcall.Uncertain, again: mcpcall.Uncertain, runs: 1},
-		"isError is no boolean":  {result: `{"isError":"true","content":[]}`, again: mcpcall.Replayed, same: true, runs: 1},
+		"busy":                   {result: `{"resultType":"input_required","inputRequests":{}}`, same: true, runs: 2},
+		"busy, with a state":     {result: `{"resultType":"input_required","inputRequests":{},"requestState":"s"}`, again: mcpcall.Awaiting, same: true, runs: 1},
+		"a question of nothing":  {result: `{"resultType":"input_required"}`, again: mcpcall.Awaiting, same: true, runs: 1},
+		// What the upstream itself says about its answer goes before the policy.
+		"isError, said to be not executed": {policy: "is_error: refused", result: isError, err: onceguard.NotExecuted(errors.New("x")), same: true, runs: 2},
+		"isError, said to be refused":      {policy: "is_error: not-executed", result: isError, err: onceguard.Refused(errors.New("x")), again: mcpcall.Refused, same: true, runs: 1},
+		"isError, said to be unknown":      {policy: "is_error: not-executed", result: isError, err: errors.New("x"), first: mcpcall.Uncertain, again: mcpcall.Uncertain, runs: 1},
+		"an error, said to be refused":     {error: `{"code":-32001,"message":"x"}`, err: onceguard.Refused(errors.New("x")), again: mcpcall.Refused, runs: 1},
+		"a result, said to be none":        {result: `{"content":[]}`, err: onceguard.NotExecuted(errors.New("x")), again: mcpcall.Replayed, same: true, runs: 1},
+		"isError is no boolean":            {result: `{"isError":"true","content":[]}`, again: mcpcall.Replayed, same: true, runs: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			policy := ""

@@ -157,6 +157,9 @@ func (g *Gate) forward(ctx, client context.Context, c *call, a *onceguard.Attemp
 		m := mark{Mark: markTask, Task: g.secret.hex("task", taskID), Handle: r.Result}
 		g.keep(ctx, c, a, m)
 	case shapeInput:
+		if busy(r.Result) {
+			break
+		}
 		state, has := text(field(r.Result, "requestState"))
 		g.keep(ctx, c, a, mark{Mark: markAwaiting, State: g.stateOf(has, state)})
 	}
