@@ -30,7 +30,8 @@ type Options struct {
 	// others. Required for Receiving, where it must be the principal that the
 	// transport authenticated, never something the call says: see TokenUser and
 	// SingleTenant. An error, or an empty scope, refuses the call, and nothing
-	// runs. For Sending, nil is the guard's own scope: a host of one user.
+	// runs; "default" is the guard's own scope. Others are stored as keyed digests
+	// below it. For Sending, nil is the guard's own: a host of one user.
 	Scope func(ctx context.Context, req mcp.Request) (string, error)
 	// Ask asks the host's user, never the model, whether a call that happened
 	// shall happen once more, for tools with RepeatMoney. False or an error is a
@@ -88,8 +89,9 @@ const (
 )
 
 // Receiving makes the middleware of a server: give its Wrap to
-// mcp.Server.AddReceivingMiddleware, after all middleware that changes what a
-// tool does. It reads from the store which tool definitions were seen before; an
+// mcp.Server.AddReceivingMiddleware. What is added later lies further out: add it
+// after middleware that changes what a tool does, and before that which refuses
+// callers. It reads from the store which tool definitions were seen before; an
 // error says what is wrong with the options, or that the store did not answer.
 func Receiving(ctx context.Context, g *onceguard.Guard, o Options) (*Middleware, error) {
 	if o.Scope == nil {
@@ -121,7 +123,7 @@ func open(ctx context.Context, g *onceguard.Guard, o Options, s side) (*Middlewa
 	case o.Server != "" && o.Server != o.Policy.parsed.Server:
 		err = fmt.Errorf("Options.Server is %.60q and the policy's server %q; one name is enough, and two cannot be", o.Server, o.Policy.parsed.Server)
 	case o.Strict:
-		err = errors.New("Strict is for a guard without a policy; the policy says which tools pass")
+		err = errors.New("the option Strict is for a guard without a policy; the policy says which tools pass")
 	default:
 		policy = o.Policy.parsed
 	}

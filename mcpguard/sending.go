@@ -146,7 +146,8 @@ func (c *sent) failed(err error, times int64) (mcpcall.Reply, error) {
 	// the SDK's for that message: one from the host's own answering of a question
 	// comes after the server acted, whatever it wraps.
 	if times > 1 || !strings.HasPrefix(err.Error(), sdkCalling) {
-		return mcpcall.Reply{}, fmt.Errorf("the exchange failed after %d messages: %v", times, err) //nolint:errorlint // what it wraps must not speak for the call
+		// In text alone: what it wraps must not speak for the call.
+		return mcpcall.Reply{}, fmt.Errorf("the exchange failed after %d messages: %v", times, err)
 	}
 	if dial := onceguard.ClassifyDial(err); marked(dial) != nil { // before the SDK's own code for it
 		return mcpcall.Reply{}, dial

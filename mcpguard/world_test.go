@@ -36,8 +36,6 @@ type paid struct {
 	Amount  int    `json:"amount"`
 }
 
-type payTool = mcp.ToolHandlerFor[order, paid]
-
 // world is one server with the tools pay and balance, and what it did.
 type world struct {
 	testing.TB
