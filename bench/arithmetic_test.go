@@ -139,12 +139,12 @@ func TestReportNamesEveryGoal(t *testing.T) {
 }
 
 func TestBetween(t *testing.T) {
-	got, err := between("a\n"+beginMark+"\nold\n"+endMark+"\nz\n", "new\n")
+	got, err := between("a\n"+beginMark+"\nold\n"+endMark+"\nz\n", beginMark, endMark, "new\n")
 	if want := "a\n" + beginMark + "\n\nnew\n\n" + endMark + "\nz\n"; err != nil || got != want {
 		t.Errorf("%q, %v", got, err)
 	}
 	for _, bad := range []string{"", beginMark, endMark + beginMark} {
-		if _, err := between(bad, "x"); err == nil {
+		if _, err := between(bad, beginMark, endMark, "x"); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
 	}

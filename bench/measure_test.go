@@ -12,7 +12,7 @@ import (
 var (
 	measure = flag.Bool("measure", false, "measure; without it only the arithmetic is tested")
 	quick   = flag.Bool("quick", false, "short slices, few rounds: shows that all runs, not how fast; writes nothing but -out")
-	only    = flag.String("only", "", "scenes whose name matches: postgres, replay, memory, sqlite, dbos, rows, soak")
+	only    = flag.String("only", "", "scenes whose name matches: postgres, schema, replay, memory, sqlite, dbos, rows, soak")
 	rounds  = flag.Int("rounds", 0, "rounds of each scene; default 5, quick 1")
 	slice   = flag.Duration("slice", 0, "length of a slice; default 1.5s, quick 150ms")
 	rows    = flag.Int("rows", 0, "receipts of the large table; default 1,000,000, quick 30,000")
@@ -44,21 +44,43 @@ func TestMeasure(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	whole := !*quick && *only == "" && *rounds == 0 && *slice == 0 // what is published
+	full := !*quick && *rounds == 0 && *slice == 0
+	whole := full && *only == "" // what is published
+	// What a run writes into the page: of all, or of the schema scene alone.
+	blocks := func(b *Bench, m Machine, at time.Time) [][3]string {
+		var list [][3]string
+		if whole {
+			list = append(list, [3]string{beginMark, endMark, b.Summary(m, at)})
+		}
+		if whole || full && *only == "schema" {
+			list = append(list, [3]string{beginSchemaMark, endSchemaMark, b.SchemaSummary(m, at)})
+		}
+		return list
+	}
 	const doc = "../docs/performance.md"
-	if whole { // better now than after the run
+	publish := func(list [][3]string, write bool) {
 		text, err := os.ReadFile(doc)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := between(string(text), ""); err != nil {
-			t.Fatalf("%s: %v", doc, err)
+		page := string(text)
+		for _, x := range list {
+			if page, err = between(page, x[0], x[1], x[2]); err != nil {
+				t.Fatalf("%s: %v", doc, err)
+			}
+		}
+		if write && page != string(text) {
+			if err := os.WriteFile(doc, []byte(page), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	publish(blocks(b, Machine{}, time.Time{}), false) // better that marks are missed now than after the run
 	began := time.Now()
 	m := machine(t)
 	t.Run("postgres", b.postgres)
 	t.Run("slow disk", b.slowDisk)
+	t.Run("schema", b.schema)
 	t.Run("replays", b.replays)
 	t.Run("memory", b.memory)
 	t.Run("sqlite", b.sqlite)
@@ -76,24 +98,12 @@ func TestMeasure(t *testing.T) {
 	if file == "" && whole {
 		file = filepath.Join("results", began.Format(time.DateOnly)+".md")
 	}
-	if file == "" {
-		return
+	if file != "" {
+		if err := os.WriteFile(file, []byte(report), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := os.WriteFile(file, []byte(report), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if *out != "" || !whole {
-		return
-	}
-	text, err := os.ReadFile(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mended, err := between(string(text), b.Summary(m, began))
-	if err != nil {
-		t.Fatalf("%s: %v", doc, err)
-	}
-	if err := os.WriteFile(doc, []byte(mended), 0o644); err != nil {
-		t.Fatal(err)
+	if *out == "" {
+		publish(blocks(b, m, began), true)
 	}
 }

@@ -98,8 +98,13 @@ func (m *meter) measure(ctx context.Context, callers int, span time.Duration, op
 	s.Xacts, s.WAL, s.Mallocs = after.xid-before.xid, after.wal-before.wal, int64(after.mallocs-before.mallocs)
 	others := after.busy - before.busy - s.Client - s.Server
 	s.Served = m.conn != nil
-	s.Noise = max(0, float64(others)/(float64(took)*float64(runtime.NumCPU())))
+	s.Noise = share(others, took)
 	return s, nil
+}
+
+// share is the part of the machine's time that others used.
+func share(others, took time.Duration) float64 {
+	return max(0, float64(others)/(float64(took)*float64(runtime.NumCPU())))
 }
 
 // machineBusy is the time that all CPUs spent on anything, other machines of

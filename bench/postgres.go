@@ -28,13 +28,19 @@ var settings = map[string]string{
 func (b *Bench) server(t testing.TB, env []string) (*pgtest.Cluster, *meter) {
 	t.Helper()
 	c := pgtest.Start(t, pgtest.Options{Settings: settings, Env: env})
+	return c, b.meter(t, c)
+}
+
+// meter reads a server's counters until the test ends.
+func (b *Bench) meter(t testing.TB, c *pgtest.Cluster) *meter {
+	t.Helper()
 	m, err := newMeter(t.Context(), c.URL("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.close)
 	b.Postgres, _, _ = strings.Cut(pgtest.Value[string](t, c.URL("postgres"), "SHOW server_version"), " ")
-	return c, m
+	return m
 }
 
 // database is a fresh one with the store's tables and the naive one.

@@ -17,6 +17,9 @@ func (b *Bench) Report(m Machine, at time.Time, took time.Duration) string {
 	w.WriteString(b.goalTable())
 	w.WriteString("\n")
 	w.WriteString(b.rowTable())
+	if b.Schema != "" {
+		w.WriteString("\n## Schema\n\n" + b.Schema)
+	}
 	if len(b.Notes) > 0 {
 		w.WriteString("\n")
 		for _, n := range b.Notes {
@@ -70,18 +73,26 @@ func (b *Bench) rowTable() string {
 	return w.String()
 }
 
+// SchemaSummary is what docs/performance.md shows of the schema scene, which
+// may be newer than the rest of the page.
+func (b *Bench) SchemaSummary(m Machine, at time.Time) string {
+	return fmt.Sprintf("From the run of %s on %d cores, PostgreSQL %s on the same machine. %s", at.Format(time.DateOnly), m.Cores, b.Postgres, b.Schema)
+}
+
 // Marks around what a run writes into docs/performance.md.
 const (
-	beginMark = "<!-- bench: begin -->"
-	endMark   = "<!-- bench: end -->"
+	beginMark       = "<!-- bench: begin -->"
+	endMark         = "<!-- bench: end -->"
+	beginSchemaMark = "<!-- bench schema: begin -->"
+	endSchemaMark   = "<!-- bench schema: end -->"
 )
 
-// between replaces what stands between the marks.
-func between(doc, block string) (string, error) {
-	before, rest, ok := strings.Cut(doc, beginMark)
-	_, after, ok2 := strings.Cut(rest, endMark)
+// between replaces what stands between two marks.
+func between(doc, begin, end, block string) (string, error) {
+	before, rest, ok := strings.Cut(doc, begin)
+	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		return "", fmt.Errorf("the marks %q and %q are not both there, in this order", beginMark, endMark)
+		return "", fmt.Errorf("the marks %q and %q are not both there, in this order", begin, end)
 	}
-	return before + beginMark + "\n\n" + strings.TrimSpace(block) + "\n\n" + endMark + after, nil
+	return before + begin + "\n\n" + strings.TrimSpace(block) + "\n\n" + end + after, nil
 }

@@ -56,6 +56,20 @@ func (r Row) Median(of func(Sample) float64) float64 {
 	return median(all)
 }
 
+// Low is the lower quartile of a reading over the rounds: for CPU time of short
+// slices, to which other programs only add.
+func (r Row) Low(of func(Sample) float64) float64 {
+	all := make([]float64, len(r.Samples))
+	for i, s := range r.Samples {
+		all[i] = of(s)
+	}
+	slices.Sort(all)
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)/4]
+}
+
 // Total is a reading of all rounds together, for counters: a median of rare
 // events would hide them.
 func (r Row) Total(of func(Sample) float64) float64 {

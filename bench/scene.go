@@ -24,6 +24,7 @@ type Bench struct {
 	Rows     []Row
 	Notes    []string
 	Goals    map[int]float64 // readings by number
+	Schema   string          // tables of the schema scene
 }
 
 // Side is one of the things compared in a scene.
