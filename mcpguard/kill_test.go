@@ -87,7 +87,7 @@ func TestKilled(t *testing.T) {
 			dir := t.TempDir()
 			connect := func(die string) *mcp.ClientSession {
 				cmd := exec.CommandContext(w.ctx, os.Args[0])
-				cmd.Env = append(os.Environ(), envDir+"="+dir, envDie+"="+die)
+				cmd.Env = append(os.Environ(), envDir+"="+dir, envDie+"="+die, "GORACE=atexit_sleep_ms=0") // it sleeps a second otherwise
 				said := new(strings.Builder)
 				cmd.Stderr = said
 				t.Cleanup(func() {
