@@ -213,11 +213,16 @@ func TestReceivingScopes(t *testing.T) {
 		w.call(w.connect(), with(pay("A-1", 5), mcp.Meta{"callId": "c"}))
 	}
 	w.took(2)
-	w.start()
-	_, err := w.connect().CallTool(w.ctx, pay("A-1", 5))
-	var wire *jsonrpc.Error
-	if !errors.As(err, &wire) || wire.Code != -32001 {
-		t.Errorf("a caller without a token got %v", err)
+	for name, scope := range map[string]func(context.Context, mcp.Request) (string, error){
+		"no token":     mcpguard.TokenUser,
+		"an empty one": func(context.Context, mcp.Request) (string, error) { return "", nil },
+	} {
+		w.options.Scope = scope
+		_, err := w.start().connect().CallTool(w.ctx, pay("A-1", 5))
+		var wire *jsonrpc.Error
+		if !errors.As(err, &wire) || wire.Code != -32001 {
+			t.Errorf("a caller with %s got %v", name, err)
+		}
 	}
 	w.took(2)
 }
