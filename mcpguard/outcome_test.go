@@ -165,3 +165,43 @@ func TestReceivingArguments(t *testing.T) {
 		w.took(1)
 	})
 }
+
+// TestReceivingRawHandlers: a handler without the SDK's typed form says what its
+// error means in the same words, and the client gets the error.
+func TestReceivingRawHandlers(t *testing.T) {
+	for _, tc := range []struct {
+		name          string
+		mark          func(error) error
+		first, second string // verdicts; empty for the handler's own error
+		runs          int64
+	}{
+		{"not executed", onceguard.NotExecuted, "", "", 2},
+		{"refused", onceguard.Refused, "", "refused", 1},
+		{"nothing said", func(err error) error { return err }, "uncertain", "uncertain", 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t).start()
+			w.server.AddTool(&mcp.Tool{Name: "low", InputSchema: map[string]any{"type": "object"}}, func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+				w.effects.Add(1)
+				return nil, tc.mark(errors.New("no funds"))
+			})
+			s := w.connect()
+			low := &mcp.CallToolParams{Name: "low", Meta: mcp.Meta{"callId": "c"}}
+			r, err := s.CallTool(w.ctx, low)
+			switch {
+			case tc.first == "" && (err == nil || !strings.Contains(err.Error(), "no funds")):
+				t.Errorf("the client got %v, %v", r, err)
+			case tc.first != "" && err != nil:
+				t.Error(err)
+			case tc.first != "":
+				w.expect(r, tc.first)
+			}
+			if again, err := s.CallTool(w.ctx, low); err == nil {
+				w.expect(again, tc.second)
+			} else if tc.second != "" {
+				t.Error(err)
+			}
+			w.took(tc.runs)
+		})
+	}
+}
