@@ -27,6 +27,9 @@ func TestMedianAndRatio(t *testing.T) {
 	if got := second(300, 30, 330).Ratio(second(100, 10, 100), rate); got != 3 {
 		t.Errorf("ratio is %v", got)
 	}
+	if got := second(40, 10, 30, 20).Low(rate); got != 20 {
+		t.Errorf("lower quartile is %v", got)
+	}
 	counted := Row{Samples: []Sample{{Ops: 1000, Xacts: 0}, {Ops: 1000, Xacts: 4}}}
 	if got := counted.Total(commits); got != 2 {
 		t.Errorf("%v commits per 1,000", got)
