@@ -27,9 +27,6 @@ type subject struct {
 	after, afterFP float64            // WAL an operation right after a checkpoint; of it, images of whole pages
 }
 
-// crowd is how many receipts stand in the table that is measured again.
-const crowd = 50_000
-
 // lag is how many lists are open at a time: a claim's row is settled when those
 // of other callers were inserted behind it.
 const lag = 3
@@ -73,9 +70,9 @@ func (b *Bench) schema(t *testing.T) {
 		t.Cleanup(func() { x.d.close() })
 		subjects[i] = x
 	}
-	sizes := schemaSizes{lists: 12, list: 64, lone: 12}
+	sizes := schemaSizes{lists: 12, list: 64, lone: 12, crowd: 50_000}
 	if b.Slice < time.Second { // quick
-		sizes = schemaSizes{lists: 6, list: 64, lone: 5}
+		sizes = schemaSizes{lists: 3, list: 64, lone: 3, crowd: 2000}
 	}
 	for round := range b.Rounds + 4 { // the first is the warm-up
 		for i := range subjects {
@@ -100,7 +97,7 @@ func (b *Bench) schema(t *testing.T) {
 	}
 	for _, x := range subjects {
 		if x.crowded {
-			x.among(t, m, sizes.list)
+			x.among(t, m, sizes)
 		}
 		b.logf("schema %-36s %6.0f B WAL  %6.1f + %6.1f us  %4.0f B", x.name, Row{Samples: x.batch}.Total(wal),
 			Row{Samples: x.first}.Median(serverCPU), Row{Samples: x.last}.Median(serverCPU), x.kept)
@@ -108,8 +105,9 @@ func (b *Bench) schema(t *testing.T) {
 	b.Schema = schemaTables(subjects, sizes)
 }
 
-// schemaSizes are the lists a round, requests a list, and lone calls a round.
-type schemaSizes struct{ lists, list, lone int }
+// schemaSizes are the lists a round, requests a list, calls of a short run of
+// lone calls, and how many receipts stand in the tables that are measured again.
+type schemaSizes struct{ lists, list, lone, crowd int }
 
 // round measures one variant once.
 func (x *subject) round(ctx context.Context, m *meter, n schemaSizes, counts bool) error {

@@ -41,7 +41,7 @@ func schemaTables(all []*subject, n schemaSizes) string {
 			number(batch.Low(serverCPU)), number(Row{Samples: x.replays}.Low(serverCPU)),
 			Row{Samples: x.first}.Low(serverCPU), Row{Samples: x.last}.Low(serverCPU), number(batch.Median(rate)))
 	}
-	fmt.Fprintf(&w, "\nBeside %s more receipts, %d claims open:\n\n", number(crowd), n.list)
+	fmt.Fprintf(&w, "\nBeside %s more receipts, %d claims open:\n\n", number(float64(n.crowd)), n.list)
 	w.WriteString("| Variant | pages that one sweep looks at | and a listing of the newest 100 | WAL B/op right after a checkpoint | of it whole pages |\n|---|---|---|---|---|\n")
 	for _, x := range all {
 		if x.crowded {

@@ -60,7 +60,7 @@ func (x *subject) identity() string {
 // among measures a variant beside very many receipts: what a sweep has to look
 // at, and what claims and outcomes log right after a checkpoint, when the first
 // change of each page logs it whole.
-func (x *subject) among(t testing.TB, m *meter, list int) {
+func (x *subject) among(t testing.TB, m *meter, n schemaSizes) {
 	t.Helper()
 	ctx := t.Context()
 	for _, table := range []string{"onceguard_receipt", "onceguard_claim", "onceguard_outcome"} {
@@ -70,7 +70,7 @@ func (x *subject) among(t testing.TB, m *meter, list int) {
 		columns := pgtest.Value[string](t, x.url, `SELECT string_agg(CASE WHEN attname = 'request_id' THEN 'sha256(int8send(n))'
 				WHEN atttypid = 'timestamptz'::regtype THEN quote_ident(attname) || ' - n * interval ''1 ms''' ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
 			FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped`, table)
-		pgtest.Exec(t, x.url, fmt.Sprintf(`INSERT INTO %[1]s SELECT %[2]s FROM (SELECT * FROM %[1]s LIMIT 1) one, generate_series(1::bigint, %[3]d) n`, table, columns, crowd))
+		pgtest.Exec(t, x.url, fmt.Sprintf(`INSERT INTO %[1]s SELECT %[2]s FROM (SELECT * FROM %[1]s LIMIT 1) one, generate_series(1::bigint, %[3]d) n`, table, columns, n.crowd))
 	}
 	pgtest.Exec(t, x.url, "VACUUM ANALYZE")
 	d := connect(t, x.url, x.said)
@@ -83,14 +83,14 @@ func (x *subject) among(t testing.TB, m *meter, list int) {
 			}
 		}
 	}
-	if err := d.claim(ctx, newRequests(list)); err != nil {
+	if err := d.claim(ctx, newRequests(n.list)); err != nil {
 		t.Fatal(err)
 	}
 	pgtest.Exec(t, x.url, "CHECKPOINT")
 	kinds := map[string]float64{}
-	const lists = 10
-	s, from, err := m.count(ctx, lists*list, func() error {
-		return (&subject{d: d}).lists(ctx, schemaSizes{lists: lists, list: list}, new([]request))
+	n.lists = 10
+	s, from, err := m.count(ctx, n.lists*n.list, func() error {
+		return (&subject{d: d}).lists(ctx, n, new([]request))
 	})
 	if err == nil {
 		err = m.walKinds(ctx, from, kinds)
