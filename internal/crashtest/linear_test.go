@@ -17,16 +17,17 @@ import (
 // is final, callers may be told that it is not, and whoever is told a receipt or
 // a refusal is told the same for ever. Calls that began after one had returned
 // must have been told what follows it. Calls without a return, and those that
-// the store did not answer, say nothing. Nor does "in progress": a process tells
-// it to those who join a call of its own whose outcome it has sent to the store
-// and not heard of, while others read it there already.
+// the store did not answer, say nothing. Nor does "uncertain" or "in progress"
+// where the call may have joined another one of its process: it shares that
+// one's answer, which is as old as what its process has heard from the store
+// (it may have stood still since), while others read the outcome there already.
 
 // told is the register: "" until it is final.
 type told string
 
 var callers = porcupine.Model{
 	Init: func() any { return told("") },
-	Step: func(state, _, output any) (bool, any) {
+	Step: func(state, input, output any) (bool, any) {
 		now, out := state.(told), output.(crashtest.Line)
 		switch out.Told {
 		case crashtest.Receipt:
@@ -34,8 +35,8 @@ var callers = porcupine.Model{
 			return now == "" || now == value, value
 		case string(onceguard.ErrRefused):
 			return now == "" || now == told(onceguard.ErrRefused), told(onceguard.ErrRefused)
-		case string(onceguard.ErrUncertain):
-			return now == "", now
+		case string(onceguard.ErrUncertain), string(onceguard.ErrInProgress):
+			return now == "" || input.(asked).mayHaveJoined, now
 		}
 		return true, now
 	},
@@ -44,6 +45,9 @@ var callers = porcupine.Model{
 		return l.Told + " " + l.Value
 	},
 }
+
+// asked is a call as the model sees it.
+type asked struct{ mayHaveJoined bool }
 
 // linearTime bounds the search for one request.
 const linearTime = 30 * time.Second
@@ -55,22 +59,35 @@ func linear(lines []crashtest.Line) (broken []string) {
 		pid int
 		n   int64
 	}
-	invoked := map[caller]time.Time{}
+	invoked, returned := map[caller]time.Time{}, map[caller]time.Time{}
+	for _, l := range lines {
+		switch l.Kind {
+		case crashtest.Invoke:
+			invoked[caller{l.PID, l.N}] = l.At
+		case crashtest.Return:
+			returned[caller{l.PID, l.N}] = l.At
+		}
+	}
+	// A call may join one of its process that had begun and not ended by then.
+	joined := func(c caller) bool {
+		for other, began := range invoked {
+			end, ended := returned[other]
+			if other != c && other.pid == c.pid && !began.After(invoked[c]) && (!ended || !end.Before(invoked[c])) {
+				return true
+			}
+		}
+		return false
+	}
 	var history []porcupine.Operation
 	for _, l := range lines {
 		c := caller{l.PID, l.N}
-		switch l.Kind {
-		case crashtest.Invoke:
-			invoked[c] = l.At
-		case crashtest.Return:
-			began, ok := invoked[c]
-			if !ok {
-				continue
-			}
-			history = append(history, porcupine.Operation{
-				ClientId: len(history), Input: l.Request, Output: l, Call: began.UnixNano(), Return: l.At.UnixNano(),
-			})
+		began, ok := invoked[c]
+		if l.Kind != crashtest.Return || !ok {
+			continue
 		}
+		history = append(history, porcupine.Operation{
+			ClientId: len(history), Input: asked{joined(c)}, Output: l, Call: began.UnixNano(), Return: l.At.UnixNano(),
+		})
 	}
 	if r := porcupine.CheckOperationsTimeout(callers, history, linearTime); r != porcupine.Ok {
 		broken = append(broken, fmt.Sprintf("no order of the %d calls explains what they were told (%s)", len(history), r))
@@ -82,22 +99,30 @@ func linear(lines []crashtest.Line) (broken []string) {
 func TestLinearSees(t *testing.T) {
 	at := time.Now()
 	call := func(n int64, from, to int, told, value string) []crashtest.Line {
-		l := crashtest.Line{Kind: crashtest.Invoke, N: n, At: at.Add(time.Duration(from))}
-		r := crashtest.Line{Kind: crashtest.Return, N: n, At: at.Add(time.Duration(to)), Told: told, Value: value}
+		// Each from a process of its own, but 8 and 9.
+		pid := int(n)
+		if n == 9 {
+			pid = 8
+		}
+		l := crashtest.Line{Kind: crashtest.Invoke, PID: pid, N: n, At: at.Add(time.Duration(from))}
+		r := crashtest.Line{Kind: crashtest.Return, PID: pid, N: n, At: at.Add(time.Duration(to)), Told: told, Value: value}
 		return []crashtest.Line{l, r}
 	}
 	for name, tc := range map[string]struct {
 		lines [][]crashtest.Line
 		want  bool
 	}{
-		"one value":                    {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 5, 20, "receipt", "a"), call(3, 30, 40, "receipt", "a")}, true},
-		"uncertain, then settled late": {[][]crashtest.Line{call(1, 0, 10, "uncertain", ""), call(2, 20, 30, "receipt", "a")}, true},
-		"uncertain beside the receipt": {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 5, 30, "uncertain", "")}, true},
-		"the store was away":           {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 20, 30, "not-run", "")}, true},
-		"two values":                   {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 5, 30, "receipt", "b")}, false},
-		"uncertain after a receipt":    {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 20, 30, "uncertain", "")}, false},
-		"refused after a receipt":      {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 20, 30, "refused", "")}, false},
-		"a receipt after a refusal":    {[][]crashtest.Line{call(1, 0, 10, "refused", ""), call(2, 20, 30, "receipt", "a")}, false},
+		"one value":                                      {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 5, 20, "receipt", "a"), call(3, 30, 40, "receipt", "a")}, true},
+		"uncertain, then settled late":                   {[][]crashtest.Line{call(1, 0, 10, "uncertain", ""), call(2, 20, 30, "receipt", "a")}, true},
+		"uncertain beside the receipt":                   {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 5, 30, "uncertain", "")}, true},
+		"the store was away":                             {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 20, 30, "not-run", "")}, true},
+		"two values":                                     {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 5, 30, "receipt", "b")}, false},
+		"uncertain after a receipt":                      {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 20, 30, "uncertain", "")}, false},
+		"in progress after a receipt":                    {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 20, 30, "in-progress", "")}, false},
+		"uncertain as the call it joined":                {[][]crashtest.Line{call(8, 0, 40, "uncertain", ""), call(1, 5, 10, "receipt", "a"), call(9, 20, 41, "uncertain", "")}, true},
+		"uncertain after its process had ended its call": {[][]crashtest.Line{call(8, 0, 8, "uncertain", ""), call(1, 5, 10, "receipt", "a"), call(9, 20, 41, "uncertain", "")}, false},
+		"refused after a receipt":                        {[][]crashtest.Line{call(1, 0, 10, "receipt", "a"), call(2, 20, 30, "refused", "")}, false},
+		"a receipt after a refusal":                      {[][]crashtest.Line{call(1, 0, 10, "refused", ""), call(2, 20, 30, "receipt", "a")}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var all []crashtest.Line
